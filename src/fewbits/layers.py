@@ -1,0 +1,194 @@
+"""Quantized layers: a stored weight, dequantized when used. `a8` also rounds the inputs to 8 bits, a range for each row.
+
+A layer's buffers are the tensors of its QuantizedTensor, by the same names (`codes`, `scale`, ...); all are integers, so
+casting a model casts its bias and its kept layers and nothing else.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from fewbits.errors import FewbitsError
+from fewbits.runtime import dispatch
+from fewbits.scheme import Scheme
+from fewbits.tensor import QuantizedTensor, layout
+
+
+class QuantizedLayer(nn.Module):
+    """A layer whose weight is a QuantizedTensor. A tied layer stores nothing and reads another's (`source`).
+
+    `like` is empty and follows the model's casts: it tells the dtype that the float layer's weight would have now.
+    """
+
+    takes_a8: ClassVar[bool] = False
+    like: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(self, scheme: Scheme, weight: Tensor, bias: nn.Parameter | None, device: torch.device | str | None) -> None:
+        super().__init__()
+        shape = tuple(weight.shape)
+        if scheme.format.activation_bits and not self.takes_a8:
+            raise FewbitsError(f"{scheme}: 'a8' is offered for linear layers; drop it for this {self.kind()}")
+        self.scheme, self.shape = scheme, shape
+        self._source: tuple[QuantizedLayer, ...] = ()  # a tuple, so that the other layer is not registered as a child
+        for name, (size, dtype) in layout(scheme.format, shape).items():
+            self.register_buffer(name, torch.empty(size, dtype=dtype, device=device or weight.device))
+        self.register_buffer("like", torch.empty(0, dtype=weight.dtype, device=weight.device), persistent=False)
+        self.register_parameter("bias", bias)
+
+    @classmethod
+    @abstractmethod
+    def empty_like(cls, layer: nn.Module, scheme: Scheme, device: torch.device | str | None = None) -> "QuantizedLayer":
+        """The layer that would replace this one, its tensors not yet filled."""
+
+    @classmethod
+    def kind(cls) -> str:
+        return cls.__name__.removeprefix("Quantized")
+
+    @classmethod
+    def matrix_of(cls, layer: nn.Module) -> Float[Tensor, "out ..."]:
+        """The float layer's weight with its outputs first."""
+        return layer.get_parameter("weight")
+
+    @classmethod
+    def from_float(cls, layer: nn.Module, scheme: Scheme) -> "QuantizedLayer":
+        """Quantize a layer; its bias is taken over as it is."""
+        weight = cls.matrix_of(layer)
+        quantized = cls.empty_like(layer, scheme, device="meta")
+        quantized.fill(scheme.quantize(weight))
+        return quantized.train(layer.training)
+
+    def fill(self, quantized: QuantizedTensor) -> None:
+        """Take in codes and scales."""
+        for name, tensor in quantized.tensors.items():
+            self.register_buffer(name, tensor)
+
+    def tie(self, source: "QuantizedLayer") -> None:
+        """Store nothing, use the other layer's weight."""
+        for name in layout(self.scheme.format, self.shape):
+            delattr(self, name)
+        self._source = (source,)
+
+    @property
+    def tied(self) -> bool:
+        return bool(self._source)
+
+    @property
+    def owner(self) -> "QuantizedLayer":
+        """The layer that stores the weight: this one, or the one that it is tied to."""
+        return self._source[0] if self._source else self
+
+    @property
+    def quantized(self) -> QuantizedTensor:
+        owner = self.owner
+        tensors = {name: owner.get_buffer(name) for name in layout(self.scheme.format, self.shape)}
+        return QuantizedTensor(format=self.scheme.format, shape=self.shape, tensors=tensors)
+
+    @property
+    def weight(self) -> Float[Tensor, "..."]:
+        """The weight, its outputs first, in the model's dtype: made anew at each call, for code that looks at it."""
+        return self.dequantize(self.like.dtype)
+
+    def dequantize(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "..."]:
+        """The weight that is computed with, its outputs first."""
+        kernel = dispatch.prepared(self)
+        return self.quantized.dequantize(dtype) if kernel is None else kernel.dequantize(dtype).view(self.shape)
+
+    def extra_repr(self) -> str:
+        return f"{self.scheme}, shape={self.shape}, bias={self.bias is not None}" + (", tied" if self.tied else "")
+
+
+class QuantizedLinear(QuantizedLayer):
+    """Replaces nn.Linear."""
+
+    takes_a8 = True
+
+    @classmethod
+    def empty_like(cls, layer: nn.Module, scheme: Scheme, device: torch.device | str | None = None) -> "QuantizedLayer":
+        return cls(scheme, cls.matrix_of(layer), cast(nn.Parameter | None, layer.bias), device)
+
+    @property
+    def in_features(self) -> int:
+        return self.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.shape[0]
+
+    def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
+        if self.scheme.format.activation_bits:
+            x = round_rows(x)
+        answer = dispatch.linear(self, x)
+        return F.linear(x, self.dequantize(x.dtype), self.bias) if answer is None else answer
+
+
+class QuantizedConv1D(QuantizedLinear):
+    """Replaces GPT-2's Conv1D: a linear layer whose weight is stored inputs first."""
+
+    @classmethod
+    def matrix_of(cls, layer: nn.Module) -> Float[Tensor, "out in"]:
+        return layer.get_parameter("weight").T
+
+
+class QuantizedConv2d(QuantizedLayer):
+    """Replaces nn.Conv2d, grouped and depthwise too."""
+
+    def __init__(self, scheme: Scheme, layer: nn.Conv2d, device: torch.device | str | None) -> None:
+        super().__init__(scheme, layer.weight, cast(nn.Parameter | None, layer.bias), device)
+        self.in_channels, self.out_channels, self.kernel_size = layer.in_channels, layer.out_channels, layer.kernel_size
+        self.stride, self.dilation, self.groups = layer.stride, layer.dilation, layer.groups
+        self.padding = layer.padding
+        self.padding_mode = layer.padding_mode
+        self._pad_both_sides: list[int] = layer._reversed_padding_repeated_twice
+
+    @classmethod
+    def empty_like(cls, layer: nn.Module, scheme: Scheme, device: torch.device | str | None = None) -> "QuantizedLayer":
+        return cls(scheme, cast(nn.Conv2d, layer), device)
+
+    def forward(self, x: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b o h2 w2"]:
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = F.pad(x, self._pad_both_sides, mode=self.padding_mode), (0, 0)
+        weight = self.dequantize(x.dtype)
+        return torch.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
+
+
+class QuantizedEmbedding(QuantizedLayer):
+    """Replaces nn.Embedding; only the rows that are asked for are dequantized."""
+
+    @classmethod
+    def empty_like(cls, layer: nn.Module, scheme: Scheme, device: torch.device | str | None = None) -> "QuantizedLayer":
+        if cast(nn.Embedding, layer).max_norm is not None:
+            raise FewbitsError("an embedding with max_norm changes its weights when used: --skip it")
+        return cls(scheme, cls.matrix_of(layer), None, device)
+
+    @property
+    def num_embeddings(self) -> int:
+        return self.shape[0]
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.shape[1]
+
+    def forward(self, ids: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
+        weight = dispatch.prepared(self) or self.quantized
+        rows = weight.dequantize_rows(ids.reshape(-1), self.like.dtype)
+        return rows.view(*ids.shape, self.shape[1])
+
+
+def round_rows(x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch i"]:
+    """Round each row to 8 bits, symmetric, scale = max|x| / 127 (dynamic: taken from the row itself)."""
+    scale = x.abs().amax(dim=-1, keepdim=True).float().clamp(min=1e-12) / 127
+    return ((x / scale).round().clamp(-127, 127) * scale).to(x.dtype)
+
+
+def replacement_for(module: nn.Module) -> type[QuantizedLayer] | None:
+    """The quantized layer that can stand for this one. Subclasses may compute something else, so only the very types count."""
+    kind = type(module)
+    if (kind.__module__, kind.__qualname__) == ("transformers.pytorch_utils", "Conv1D"):  # without importing transformers
+        return QuantizedConv1D
+    return {nn.Linear: QuantizedLinear, nn.Conv2d: QuantizedConv2d, nn.Embedding: QuantizedEmbedding}.get(kind)

@@ -1,0 +1,219 @@
+"""What every method shares: a weight is cut into groups, the method fits each group, the codes are rounded to what is stored.
+
+A method is a frozen, keyword-only dataclass in a file of its own name, with one function, `fit`, from plain groups to scales
+and zero points. It knows nothing of models, files or devices.
+
+The weight is worked on in pieces of `CHUNK` values, so quantizing needs little more than the codes themselves.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Shaped, UInt8
+from torch import Tensor
+
+from fewbits import meta
+from fewbits.codebooks import codebook_of
+from fewbits.errors import FewbitsError
+from fewbits.formats import Format
+from fewbits.methods._threads import ForEach, in_turn, one_thread_each
+from fewbits.packing import pack
+from fewbits.tensor import QuantizedTensor, assemble, matrix_shape, read_scale, read_zero
+
+CHUNK = 1 << 16  # weights worked on at a time: 256 KiB of f32, so that a few temporaries stay in a core's cache
+SAMPLE = 1 << 20  # most weights that the one scale of a whole tensor is fitted on
+LEAST_F16 = 2.0**-24  # the smallest f16 above 0
+Span = tuple[slice, slice]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Scale and zero point of each group.
+
+    The scale of a group of zeros may be 0. The zero is in units of codes; integer where the format says so; none for symmetric
+    and codebook formats.
+    """
+
+    scale: Float[Tensor, " n"]
+    zero: Float[Tensor, " n"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A way to find scales and zero points. Subclasses name the kinds of format that they can make."""
+
+    kinds: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:
+        """Find the parameters of n groups of k weights each."""
+
+    def quantize(self, weight: Float[Tensor, "..."], format: Format) -> QuantizedTensor:
+        """Quantize a weight (its first axis is the outputs).
+
+        Raises FewbitsError for NaN or infinity, a scale that its type cannot hold, or a format that this method cannot
+        make; MisfitError for groups that do not divide.
+        """
+        self.check(format)
+        check_finite(weight)
+        shape = tuple(weight.shape)
+        matrix = weight.detach().reshape(matrix_shape(shape))
+        with one_thread_each(weight.device) as for_each:
+            scales = store_fit(self.fit_matrix(matrix, format, for_each), format)
+            return assemble(format, shape, encode_matrix(matrix, format, scales, for_each), scales)
+
+    def fit_matrix(self, matrix: Shaped[Tensor, "rows cols"], format: Format, for_each: ForEach = in_turn) -> Fit:
+        """Fit all groups of a matrix, piece by piece."""
+        if format.granularity == "tensor":
+            return self.fit(sample(matrix), format)
+        rows, cols = matrix.shape
+        r, c = format.block(rows, cols)
+
+        def work(span: Span) -> Fit:
+            return self.fit(to_groups(matrix[span].float(), r, c), format)
+
+        return join(for_each(work, spans(rows, cols, (r, c))))
+
+    @classmethod
+    def name(cls) -> str:
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def check(cls, format: Format) -> None:
+        """Raise FewbitsError if this method cannot make the format."""
+        if format.kind not in cls.kinds:
+            raise FewbitsError(f"{cls.name()} cannot make {format}: it makes {', '.join(cls.kinds)}")
+
+
+def check_finite(weight: Shaped[Tensor, "..."]) -> None:
+    """Raise FewbitsError for a weight without values, or that counts the values which are NaN or infinite."""
+    if not weight.numel():
+        raise FewbitsError(f"its weight of shape {tuple(weight.shape)} is empty: --skip this layer")
+    if weight.is_meta:
+        return
+    with one_thread_each(weight.device):
+        ends = weight.detach().aminmax()  # NaN passes through it
+    if all(math.isfinite(end) for end in ends):
+        return
+    bad = weight.numel() - int(torch.isfinite(weight).sum())
+    raise FewbitsError(
+        f"{bad} of its {weight.numel():,} weights are NaN or infinite: mend the checkpoint, or --skip this layer"
+    )
+
+
+def spans(rows: int, cols: int, block: tuple[int, int]) -> list[Span]:
+    """Cut a matrix into pieces of about CHUNK values, in the order of the scales: some rows of blocks, or a part of one row."""
+    r, c = block
+    width = max(1, CHUNK // (r * c)) * c if r > 1 else cols
+    height = max(1, CHUNK // (r * cols)) * r
+    return [
+        (slice(top, min(top + height, rows)), slice(left, min(left + width, cols)))
+        for top in range(0, rows, height)
+        for left in range(0, cols, width if height == r else cols)
+    ]
+
+
+def sample(matrix: Shaped[Tensor, "rows cols"]) -> Float[Tensor, "1 k"]:
+    """What the one group of a whole tensor is fitted on: at most SAMPLE values of it, evenly spread, and its two ends."""
+    if matrix.numel() <= SAMPLE:
+        return matrix.reshape(1, -1).float()
+    cols = matrix.shape[1]
+    step = -(-matrix.numel() // SAMPLE)
+    while math.gcd(step, cols) > 1:  # else some columns would never be looked at
+        step += 1
+    at = torch.arange(0, matrix.numel(), step, device=matrix.device)
+    ends = torch.stack(matrix.aminmax())
+    return torch.cat([matrix[at // cols, at % cols], ends]).float().view(1, -1)
+
+
+def to_groups(matrix: Shaped[Tensor, "rows cols"], r: int, c: int) -> Shaped[Tensor, "n k"]:
+    """Blocks of r x c, one a row."""
+    rows, cols = matrix.shape
+    return matrix.reshape(rows // r, r, cols // c, c).transpose(1, 2).reshape(-1, r * c)
+
+
+def join(fits: list[Fit]) -> Fit:
+    """The fits of the pieces as one."""
+    zeros = [f.zero for f in fits if f.zero is not None]
+    return Fit(scale=torch.cat([f.scale for f in fits]), zero=torch.cat(zeros) if zeros else None)
+
+
+def store_fit(fit: Fit, format: Format) -> dict[str, Tensor]:
+    """Scales and zero points as the format stores them."""
+    scale = _fill(fit.scale)
+    if format.meta == "f16":
+        scale = scale.clamp(min=LEAST_F16)  # below it a scale would become 0 and kill its group
+    tensors = meta.store("scale", scale, format.meta)
+    if format.integer_zero and fit.zero is not None:
+        return tensors | {"zero": pack(fit.zero.to(torch.uint8), format.bits)}
+    if format.has_zero and fit.zero is not None:
+        return tensors | meta.store("zero", fit.zero, format.meta)
+    return tensors
+
+
+def _fill(scale: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """A group of zeros gets the smallest scale in use: any does for it, and an odd one would spoil its /q8 block."""
+    alive = scale > 0
+    if bool(alive.all()):
+        return scale
+    least = scale[alive].min() if bool(alive.any()) else scale.new_tensor(1.0)
+    return scale.where(alive, least)
+
+
+def encode_matrix(
+    matrix: Shaped[Tensor, "rows cols"], format: Format, scales: dict[str, Tensor], for_each: ForEach = in_turn
+) -> UInt8[Tensor, "rows cols"]:
+    """Round every weight to the nearest code under the scales *as stored*."""
+    rows, cols = matrix.shape
+    r, c = format.block(rows, cols)
+    scale, zero = read_scale(format, (rows, cols), scales), read_zero(format, (rows, cols), scales)
+    if format.granularity == "tensor":  # any cut will do: as if each row had the one scale
+        r, scale, zero = 1, scale.expand(rows, 1), None if zero is None else zero.expand(rows, 1)
+    codes = torch.empty_like(matrix, dtype=torch.uint8)
+
+    def work(span: Span) -> None:
+        piece = matrix[span].float()
+        height, width = piece.shape
+        at = (slice(span[0].start // r, span[0].stop // r), slice(span[1].start // c, span[1].stop // c))
+        blocks = piece.view(height // r, r, width // c, c)
+        codes[span] = encode(format, blocks, scale[at], None if zero is None else zero[at]).view(piece.shape)
+
+    for_each(work, spans(rows, cols, (r, c)))
+    return codes
+
+
+def encode(
+    format: Format,
+    blocks: Float[Tensor, "br r bc c"],
+    scale: Float[Tensor, "br bc"],
+    zero: Float[Tensor, "br bc"] | None,
+) -> UInt8[Tensor, "br r bc c"]:
+    """Nearest codes of f32 blocks, the inverse of `tensor.decode`.
+
+    The order of operations decides on which side a weight half way between two codes falls, as weights in bf16 often do.
+    It is that of bitsandbytes for codebooks (times 1 / scale, kept finite) and of compressed-tensors for the rest.
+    """
+    if zero is None:
+        return nearest(format, blocks * (1 / scale.clamp(min=1e-38))[:, None, :, None])
+    scaled, shift = blocks / scale[:, None, :, None], zero[:, None, :, None]
+    if not format.has_zero and format.bits > 1:  # symmetric: round before the shift, which would cost the last bits
+        scaled = scaled.round_().add_(shift)
+    elif format.integer_zero:  # codes of both signs: half of the shift now, half when all are whole numbers
+        middle = format.levels // 2
+        scaled = scaled.add_(shift - middle).round_().add_(middle)
+    else:
+        scaled = scaled.add_(shift).round_()
+    return scaled.clamp_(0, format.levels - 1).to(torch.uint8)
+
+
+def nearest(format: Format, scaled: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
+    """Codes of the nearest values in the codebook."""
+    if format.kind == "fp" and format.bits == 8:
+        return scaled.clamp(-448, 448).to(torch.float8_e4m3fn).view(torch.uint8)
+    values, code_of = codebook_of(format, scaled.device).sort(stable=True)
+    middles = (values[1:] + values[:-1]) / 2
+    rank = torch.bucketize(scaled.contiguous(), middles, out_int32=True)  # Conv1D comes transposed
+    return code_of.to(torch.uint8).index_select(0, rank.view(-1)).view(scaled.shape)

@@ -1,0 +1,94 @@
+"""Plans as YAML: the rules that a person writes, and the decisions that a run recorded.
+
+version: 1
+rules:
+  - {match: "*attn*", scheme: "rtn:int8"}
+  - {match: "*", scheme: keep}
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fewbits.errors import FewbitsError
+from fewbits.plan import VERSION, Decision, Plan, Rule, misfit_named
+from fewbits.scheme import KEEP, parse_target
+
+_KEYS = {"version", "rules", "on_misfit", "coverage", "decisions", "total_params"}
+
+
+def to_yaml(plan: Plan) -> str:
+    """The plan, with every decision where it has met a model."""
+    return yaml.safe_dump(to_dict(plan), sort_keys=False, width=120)  # allow_unicode would lose U+0085 in a name
+
+
+def to_dict(plan: Plan) -> dict[str, Any]:
+    """Plain data, for YAML and JSON."""
+    data: dict[str, Any] = {
+        "version": VERSION,
+        "rules": [{"match": r.match, "scheme": str(r.scheme or KEEP)} for r in plan.rules],
+        "on_misfit": plan.on_misfit,
+    }
+    if plan.decisions:
+        data["coverage"] = round(plan.coverage, 6)
+        data["total_params"] = plan.total_params
+        data["decisions"] = [_decision_to_dict(d) for d in plan.decisions]
+    return data
+
+
+def read(path: str | Path) -> Plan:
+    """Read a recipe or a saved `plan.yaml`. Raises FewbitsError that names the file and what is wrong in it."""
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FewbitsError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    try:
+        return from_dict(data)
+    except FewbitsError as error:
+        raise FewbitsError(f"{path}: {error}") from None
+
+
+def from_dict(data: Any) -> Plan:
+    """Undo `to_dict`."""
+    if not isinstance(data, dict) or not isinstance(data.get("rules"), list):
+        raise FewbitsError("a plan is a mapping with a list of 'rules', each with 'match' and 'scheme'")
+    if unknown := sorted(map(str, set(data) - _KEYS)):
+        raise FewbitsError(f"unknown key '{unknown[0]}' in the plan: {', '.join(sorted(_KEYS))}")
+    if data.get("version", VERSION) != VERSION:
+        raise FewbitsError(f"the plan is of version {data['version']}, this fewbits reads version {VERSION}")
+    decisions, total = data.get("decisions", []), data.get("total_params", 0)
+    if not isinstance(decisions, list) or not isinstance(total, int):
+        raise FewbitsError("in a plan, 'decisions' is a list and 'total_params' a whole number")
+    return Plan(
+        rules=tuple(_rule_from_dict(r) for r in data["rules"]),
+        on_misfit=misfit_named(data.get("on_misfit", "error")),
+        decisions=tuple(_decision_from_dict(d) for d in decisions),
+        total_params=total,
+    )
+
+
+def _rule_from_dict(data: Any) -> Rule:
+    if not isinstance(data, dict) or set(data) != {"match", "scheme"}:
+        raise FewbitsError(f"a rule has 'match' and 'scheme', not {data!r}")
+    return Rule(match=str(data["match"]), scheme=parse_target(str(data["scheme"])))
+
+
+def _decision_to_dict(decision: Decision) -> dict[str, Any]:
+    data: dict[str, Any] = {"name": decision.name, "kind": decision.kind, "params": decision.params}
+    data |= {"scheme": str(decision.scheme or KEEP), "why": decision.why}
+    return data | ({"tied_to": decision.tied_to} if decision.tied_to else {})
+
+
+def _decision_from_dict(data: Any) -> Decision:
+    texts = ("name", "kind", "scheme", "why")
+    if (
+        not isinstance(data, dict)
+        or not all(isinstance(data.get(key), str) for key in texts)
+        or not isinstance(data.get("params"), int)
+        or not isinstance(data.get("tied_to"), str | None)
+    ):
+        raise FewbitsError(f"this decision is incomplete: {data!r}")
+    name, kind, scheme, why = (data[key] for key in texts)
+    tied_to = data.get("tied_to")
+    return Decision(name=name, kind=kind, params=data["params"], scheme=parse_target(scheme), why=why, tied_to=tied_to)
