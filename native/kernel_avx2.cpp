@@ -1,0 +1,11 @@
+#include "kernel.h"
+#include "vec_avx2.h"
+
+namespace fewbits {
+
+const Kernels* kernels_avx2() {
+    static const Kernels all = {prepare<avx2::V>, multiply<avx2::V>};
+    return &all;
+}
+
+}  // namespace fewbits

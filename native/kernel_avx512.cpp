@@ -1,0 +1,11 @@
+#include "kernel.h"
+#include "vec_avx512.h"
+
+namespace fewbits {
+
+const Kernels* kernels_avx512() {
+    static const Kernels all = {prepare<avx512::V>, multiply<avx512::V>};
+    return &all;
+}
+
+}  // namespace fewbits

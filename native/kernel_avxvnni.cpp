@@ -1,0 +1,12 @@
+#define FEWBITS_AVXVNNI
+#include "kernel.h"
+#include "vec_avx2.h"
+
+namespace fewbits {
+
+const Kernels* kernels_avxvnni() {
+    static const Kernels all = {prepare<avxvnni::V>, multiply<avxvnni::V>};
+    return &all;
+}
+
+}  // namespace fewbits

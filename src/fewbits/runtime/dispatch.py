@@ -1,0 +1,34 @@
+"""The one place that chooses: a kernel that can do this layer on this input, or none.
+
+A kernel is a module with `linear(weight, x, bias) -> Tensor | None`; None means "not mine" (device, dtype, format, shape).
+They are asked in order; none is imported before a tensor on its device comes along.
+"""
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from fewbits.layers import QuantizedLayer
+    from fewbits.runtime.weight import KernelWeight
+
+PREPARED = "_kernel_weight"  # attribute of a layer
+KERNELS: dict[str, tuple[str, ...]] = {"cpu": (), "cuda": ("fewbits.runtime.gpu",)}  # modules by device type
+
+
+def linear(layer: "QuantizedLayer", x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"] | None:
+    """`x` times the layer's weight, plus its bias, by the first kernel that can; None where none can."""
+    for name in KERNELS.get(x.device.type, ()):
+        answer = (sys.modules.get(name) or import_module(name)).linear(layer, x)  # torch.compile cannot trace an import
+        if answer is not None:
+            return answer
+    return None
+
+
+def prepared(layer: "QuantizedLayer") -> "KernelWeight | None":
+    """The weight of a layer as a GPU's kernels read it, if it has been rearranged for them and is where the layer is."""
+    weight = getattr(layer.owner, PREPARED, None)
+    return weight if weight is not None and weight.words.device == layer.like.device else None
