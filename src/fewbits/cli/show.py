@@ -1,0 +1,117 @@
+"""What the commands print: tables for people, and the JSON document."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fewbits.cli.tables import console, mib, percent, table
+from fewbits.evaluate.row import Row
+from fewbits.evaluate.row import document as as_document
+from fewbits.measure.result import Measure
+
+Cell = Callable[[Measure], str]
+
+
+def sizes(rows: Sequence[Row]) -> None:
+    """What each plan takes, in MiB, beside the model as it is."""
+    whole = rows[0].measures["size"].value
+    heads = ["plan", "codes MiB", "scales MiB", "kept MiB", "size MiB", "smaller", "bits/weight", "quantized"]
+    body = []
+    for row in rows:
+        size = row.measures["size"]
+        parts, bits = size.parts, size.parts["bits_per_weight"]
+        body.append(
+            [
+                row.label,
+                *(mib(parts[part]) if parts[part] else "-" for part in ("codes", "meta", "kept")),
+                mib(size.value),
+                f"{whole / size.value:.2f} x",
+                f"{bits:.3f}" if bits else "-",
+                percent(row.coverage),
+            ]
+        )
+    out = console()
+    out.print(table(f"{rows[0].model}: {rows[0].measures['size'].parts['parameters']:,} parameters", heads, body))
+    out.print(f"[dim]Bytes of the tensors that are stored, tied ones once.{_kept(rows[-1])}[/dim]")
+
+
+def quantized(row: Row, folder: Path) -> None:
+    """What was done to a model, and where it is."""
+    out, size = console(), row.measures["size"]
+    if row.plan is None:
+        return
+    counts: dict[tuple[str, str], list[int]] = {}
+    for d in row.plan.decisions:
+        key = (d.kind, str(d.scheme) if d.scheme else f"kept ({d.why})")
+        counts.setdefault(key, []).append(d.params if d.tied_to is None else 0)
+    body = [[kind, what, f"{len(params):,}", f"{sum(params):,}"] for (kind, what), params in counts.items()]
+    out.print(table(f"{row.model} -> {folder}", ["layers", "scheme", "count", "weights"], body))
+    before = row.extra["original"]["value"]
+    out.print(
+        f"{percent(row.coverage)} of parameters quantized in {row.measures['quantize_time'].value:.1f} s: "
+        f"{mib(before)} MiB -> {mib(size.value)} MiB, {before / size.value:.2f} times smaller"
+    )
+    out.print(f"[dim]next: fewbits eval {folder}[/dim]")
+
+
+COLUMNS: tuple[tuple[str, str, Cell], ...] = (
+    ("size", "size MiB", lambda m: mib(m.value)),
+    ("ppl", "perplexity", lambda m: f"{m.value:.3f}{_plus_minus(m, 2)}"),
+    ("accuracy", "accuracy", lambda m: f"{100 * m.value:.2f}{_plus_minus(m, 2, 100.0)} %"),
+    ("kl", "KL nats", lambda m: f"{m.value:.5f}"),
+    ("top1", "same top-1", lambda m: f"{100 * m.value:.1f} %"),
+    ("latency", "latency ms", lambda m: f"{1000 * m.value:.1f}"),
+    ("prefill_speed", "read tok/s", lambda m: f"{m.value:,.0f}"),
+    ("decode_speed", "write tok/s", lambda m: f"{m.value:,.1f}"),
+    ("generate_time", "generate s", lambda m: f"{m.value:.3f}"),
+    ("quantize_time", "quantize s", lambda m: f"{m.value:.2f}"),
+    ("resident", "resident MiB", lambda m: mib(m.value)),
+    ("peak_memory", "peak MiB", lambda m: mib(m.value)),
+)
+
+
+def evaluated(rows: Sequence[Row]) -> None:
+    """Models side by side, a line each; below them how every column was measured."""
+    columns = [c for c in COLUMNS if any(c[0] in row.measures for row in rows)]
+    heads = ["model", "plan", "quantized", *(head for _, head, _ in columns)]
+    body = []
+    for row in rows:
+        cells = [cell(row.measures[name]) if name in row.measures else "-" for name, _, cell in columns]
+        body.append([row.model, row.label, percent(row.coverage), *cells])
+    out = console()
+    out.print(table("", heads, body))
+    for line in _protocols(rows, columns):
+        out.print(f"[dim]{line}[/dim]")
+    if sources := rows[0].extra.get("data"):
+        out.print(f"[dim]measured on: {', '.join(sources)}[/dim]")
+    for note in dict.fromkeys(note for row in rows for note in row.notes):
+        out.print(f"[yellow]{note}[/yellow]")
+
+
+def document(rows: Sequence[Row]) -> None:
+    """The JSON document, on one line, the last of standard output."""
+    print(json.dumps(as_document(rows), ensure_ascii=False))
+
+
+def _protocols(rows: Sequence[Row], columns: Sequence[tuple[str, str, Cell]]) -> list[str]:
+    """One line for each way of measuring, with the columns that it made."""
+    ways: dict[str, list[str]] = {}
+    for name, head, _ in columns:
+        for row in rows:
+            if name in row.measures and row.measures[name].protocol:
+                measure = row.measures[name]
+                count = f", n = {measure.n:,}" if measure.n else ""
+                ways.setdefault(f"{measure.protocol}{count}", []).append(head)
+                break
+    return [f"{', '.join(heads)}: {way}" for way, heads in ways.items()]
+
+
+def _plus_minus(measure: Measure, digits: int, times: float = 1.0) -> str:
+    return "" if measure.se is None else f" ± {times * measure.se:.{digits}f}"
+
+
+def _kept(row: Row) -> str:
+    if row.plan is None:
+        return ""
+    kept = [d.name for d in row.plan.decisions if d.scheme is None]
+    return f" Kept: {', '.join(kept[:6])}{', ...' if len(kept) > 6 else ''}." if kept else ""

@@ -1,0 +1,1 @@
+"""Models in, rows of measures out: what the commands are made of."""

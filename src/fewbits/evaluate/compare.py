@@ -1,0 +1,100 @@
+"""Models side by side: the same data, the same code, and speeds taken in turn, so that a slow moment meets all of them.
+
+All models of a comparison are in memory together. The reference of `kl` and `top1` is what the user names; else the model
+that a scheme was applied to; else the original that a saved folder remembers, if it can be loaded.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from fewbits import models
+from fewbits.apply import plan_of, quantize
+from fewbits.errors import FewbitsError
+from fewbits.evaluate.entry import Entry
+from fewbits.evaluate.quality import Quality
+from fewbits.evaluate.row import Row
+from fewbits.evaluate.settings import Settings
+from fewbits.evaluate.speed import measure_speed
+from fewbits.measure.divergence import Remembered
+from fewbits.measure.result import Measure
+from fewbits.measure.size import resident, size
+from fewbits.measure.speed import quantize_time
+from fewbits.models import Loaded
+from fewbits.plan import Plan
+from fewbits.storage.load import original_of
+
+
+def evaluate(names: Sequence[str], schemes: Sequence[str], settings: Settings) -> list[Row]:
+    """Measure each model, and the first of them under each scheme besides. Raises FewbitsError for any that cannot be."""
+    plans = [Plan.of(scheme, on_misfit=settings.on_misfit) for scheme in schemes]
+    entries = [_entry(_load(name, settings), settings) for name in names]
+    entries[1:1] = [_quantized(names[0], plan, settings) for plan in plans]
+    _find_references(entries, len(plans), settings)
+    quality = Quality(settings=settings)
+    for entry in entries:
+        entry.measures |= quality.of(entry)
+    for task in dict.fromkeys(entry.loaded.task for entry in entries):
+        measure_speed([e for e in entries if e.loaded.task == task], settings)
+    return [entry.row(tuple(quality.sources)) for entry in entries]
+
+
+def _load(name: str, settings: Settings) -> Loaded:
+    return models.load(name, classes=settings.classes, device=settings.device, trust_remote_code=settings.trust_remote_code)
+
+
+def _entry(loaded: Loaded, settings: Settings, **measures: Measure) -> Entry:
+    """Sizes are those of the model as it is stored; from here on it is cast to the dtype of the arithmetic."""
+    found = {"size": size(loaded.model), **measures}
+    dtype = _arithmetic(settings)
+    if dtype is not None:
+        loaded.model.to(dtype)
+    found["resident"] = resident(loaded.model)
+    wanted = settings.wanted(loaded.task)
+    return Entry(loaded=loaded, measures={k: v for k, v in found.items() if k in (*wanted, *measures)}, notes=[])
+
+
+def _quantized(name: str, plan: Plan, settings: Settings) -> Entry:
+    loaded = _load(name, settings)
+    _, took = quantize_time(lambda: quantize(loaded.model, plan), settings.device)
+    return _entry(loaded, settings, quantize_time=took)
+
+
+def _arithmetic(settings: Settings) -> torch.dtype | None:
+    """The dtype to compute in; None is that of the stored weights."""
+    name = settings.dtype or ("float32" if settings.device == "cpu" else "auto")
+    if name == "auto":
+        return None
+    dtype = getattr(torch, name, None)
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise FewbitsError(f"unknown dtype '{name}': float32, float16, bfloat16 or auto")
+    return dtype
+
+
+def _find_references(entries: list[Entry], schemes: int, settings: Settings) -> None:
+    """Give each entry the model that it is held against. Each is loaded once and answers each input once."""
+    known: dict[str, Remembered] = {}
+    if settings.reference is None:
+        known = {e.loaded.name: Remembered(e.model) for e in entries if plan_of(e.model) is None}
+    for at, entry in enumerate(entries):
+        name = settings.reference or _original(entry, entries[0] if 0 < at <= schemes else None)
+        if name is None or not {"kl", "top1"} & set(settings.wanted(entry.loaded.task)):
+            continue
+        try:
+            if name not in known:
+                known[name] = Remembered(_entry(_load(name, settings), settings).model)
+        except FewbitsError as error:
+            if settings.reference:
+                raise
+            entry.notes.append(f"{entry.loaded.name}: no kl and top1, since its original is not to be had: {error}")
+        else:
+            entry.reference = known[name]
+
+
+def _original(entry: Entry, base: Entry | None) -> str | None:
+    """The name of the model that this one was made from; None for one that is not quantized."""
+    if plan_of(entry.model) is None:
+        return None
+    if base is not None:
+        return base.loaded.name
+    return None if entry.loaded.folder is None else original_of(entry.loaded.folder)

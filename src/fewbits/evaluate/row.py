@@ -1,0 +1,45 @@
+"""A row: one model under one plan, and what was measured of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import fewbits
+from fewbits import machine
+from fewbits.measure.result import Measure
+from fewbits.plan import Plan
+
+ORIGINAL = "as it is"  # the plan of a model that is not quantized
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What is told of one model: its plan, the share of its parameters that is quantized (0..1), its measures by name.
+
+    `notes` are lines for the reader: what could not be measured, and why.
+    """
+
+    model: str
+    plan: Plan | None
+    measures: Mapping[str, Measure]
+    notes: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        return ORIGINAL if self.plan is None else str(self.plan)
+
+    @property
+    def coverage(self) -> float:
+        return 0.0 if self.plan is None else self.plan.coverage
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        measures = {name: measure.to_dict() for name, measure in self.measures.items()}
+        data = {"model": self.model, "plan": self.label, "coverage": self.coverage, "measures": measures}
+        return data | dict(self.extra) | ({"notes": list(self.notes)} if self.notes else {})
+
+
+def document(rows: Iterable[Row]) -> dict[str, Any]:
+    """The JSON document of every command that measures."""
+    return {"fewbits": fewbits.__version__, "machine": machine.describe(), "results": [row.to_dict() for row in rows]}

@@ -1,0 +1,134 @@
+"""Loading a model by its name, with its tokenizer or image processor."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fewbits.data.hub import snapshot
+from fewbits.data.processor import ImageProcessor
+from fewbits.errors import FewbitsError
+from fewbits.models import configuration, timm_model
+from fewbits.models.loaded import Loaded, Task
+from fewbits.models.names import Name, resolve
+from fewbits.models.options import Options, parse_device, parse_dtype
+from fewbits.models.tokenizer import tokenizer_of
+
+# Of a hub's repository, what a model in transformers' format is made of; subfolders hold other formats' files.
+_ONLY = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*")
+_LEAVE = ("*/*", "consolidated*")
+
+
+def load(
+    name: str | Path,
+    *,
+    dtype: str | torch.dtype = "auto",
+    device: str | torch.device = "cpu",
+    trust_remote_code: bool = False,
+    classes: int | None = None,
+    weights: bool = True,
+) -> Loaded:
+    """Load a model in eval mode, with all that came with it.
+
+    `name` is `demo`, `demo-vision`, `timm/NAME`, a folder (of transformers, timm or fewbits), or a hub id, `owner/name` or
+    `owner/name@revision`; only hub ids and timm names need the network. `dtype` "auto" is as stored. `classes` is the number
+    of classes of a timm model. Without `weights` the model is built on the meta device from its configuration alone, and has
+    no tokenizer.
+
+    Raises FewbitsError, in one line, for a name that is nothing, a folder that is no model, an architecture that is neither a
+    causal language model nor an image classifier, code that is not trusted, weights that are not whole or not safetensors, a
+    hub out of reach, and a missing package.
+    """
+    options = Options(
+        dtype=parse_dtype(dtype),
+        device=parse_device(device),
+        trust_remote_code=trust_remote_code,
+        classes=classes,
+        weights=weights,
+    )
+    if classes is not None and classes < 1:
+        raise FewbitsError(f"a classifier of {classes} classes makes no sense")
+    found = resolve(name)
+    if found.kind == "timm":
+        model = timm_model.load(found.text, options)
+        return _timm(model, name=str(name), source=f"timm/{found.text}")
+    folder = found.folder or _fetch(found, options)
+    return replace(_from_folder(folder, options, called=str(name)), name=str(name), source=_source(found, folder))
+
+
+def describe(
+    model: nn.Module, folder: Path, config: Mapping[str, Any], task: Task, *, called: str, tokenizer: Any = None
+) -> Loaded:
+    """A model with the processor and labels that lie in its folder beside the weights."""
+    vision = task == "image-classification"
+    return Loaded(
+        model=model,
+        name=called,
+        source=str(folder),
+        task=task,
+        tokenizer=tokenizer,
+        processor=ImageProcessor.read(folder) if vision else None,
+        labels=configuration.labels_of(config) if vision else (),
+        num_classes=_num_classes(model) if vision else None,
+        folder=folder,
+    )
+
+
+def _from_folder(folder: Path, options: Options, *, called: str) -> Loaded:
+    config = configuration.read_config(folder)
+    maker = configuration.maker_of(config)
+    if options.classes is not None and maker != "timm":
+        raise FewbitsError(f"{called}: a number of classes can be chosen for timm/NAME only; this model brings its own")
+    if maker == "fewbits":
+        from fewbits.storage.load import load_folder
+
+        return load_folder(folder, dtype=options.dtype or "auto", device=options.device)
+    if maker == "timm":
+        model = timm_model.load_folder(folder, config, options, called=called)
+        loaded = _timm(model, name=called, source=str(folder))
+        return replace(loaded, labels=timm_model.labels_of(config), folder=folder)
+    from fewbits.models import transformers_model
+
+    model, task = transformers_model.load(folder, config, options, called=called)
+    tokenizer = None
+    if task == "causal-lm" and options.weights:
+        tokenizer = tokenizer_of(folder, trust_remote_code=options.trust_remote_code)
+    return describe(model, folder, config, task, called=called, tokenizer=tokenizer)
+
+
+def _timm(model: nn.Module, *, name: str, source: str) -> Loaded:
+    return Loaded(
+        model=model,
+        name=name,
+        source=source,
+        task="image-classification",
+        processor=timm_model.processor_of(model),
+        num_classes=_num_classes(model),
+    )
+
+
+def _fetch(found: Name, options: Options) -> Path:
+    """A hub's model in the local cache: its configuration alone where no weights are wanted."""
+    only = _ONLY if options.weights else ("config.json",)
+    if options.trust_remote_code:
+        only = (*only, "*.py")
+    instead = "give a local folder with config.json and safetensors instead of the hub id"
+    try:
+        return snapshot(found.text, revision=found.revision, only=only, leave=_LEAVE, instead=instead)
+    except FewbitsError as error:
+        raise FewbitsError(f"there is no folder '{found.text}' here, and {error}") from error
+
+
+def _source(found: Name, folder: Path) -> str:
+    """A name that means the same tomorrow: the hub id with its commit, the absolute folder, `demo`."""
+    if found.kind == "hub":
+        return f"{found.text}@{folder.name}"
+    return found.text if found.kind == "demo" else str(folder)
+
+
+def _num_classes(model: nn.Module) -> int | None:
+    count = getattr(model, "num_classes", None) or getattr(getattr(model, "config", None), "num_labels", None)
+    return count if isinstance(count, int) and count > 0 else None

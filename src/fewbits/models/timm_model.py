@@ -1,0 +1,134 @@
+"""timm's image models: by name, with their weights from the hub, or from a folder in timm's own format."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from fewbits.data.hub import snapshot
+from fewbits.data.names import did_you_mean, near, one_line
+from fewbits.data.processor import ImageProcessor
+from fewbits.errors import FewbitsError
+from fewbits.models.options import Options
+from fewbits.models.quiet import quietly
+from fewbits.models.weights import SINGLE, check_weights
+
+_BILINEAR, _BICUBIC, _NEAREST, _LANCZOS = 2, 3, 0, 1  # Pillow's numbers
+_RESAMPLE = {"bilinear": _BILINEAR, "bicubic": _BICUBIC, "nearest": _NEAREST, "lanczos": _LANCZOS}
+_log = logging.getLogger("fewbits")
+
+
+def load(name: str, options: Options) -> nn.Module:
+    """The model of a timm name, with pretrained weights where weights are wanted.
+
+    `classes` other than the weights' own put a new head of random numbers on it, which is told in the log `fewbits`. Raises
+    FewbitsError for an unknown name, a model without weights in safetensors, a missing timm, and where the hub is out of reach.
+    """
+    timm = _timm()
+    _check_name(timm, name)
+    if not options.weights:
+        return _create(timm, name, options, {})
+    cfg = timm.get_pretrained_cfg(name)
+    file = _fetch(name, cfg)
+    if options.classes not in (None, cfg.num_classes):
+        _log.warning(
+            "timm/%s: warning: its weights are for %s classes; the head for %s is random",
+            name,
+            cfg.num_classes,
+            options.classes,
+        )
+    return _create(timm, name, options, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}})
+
+
+def load_folder(folder: Path, config: Mapping[str, Any], options: Options, *, called: str) -> nn.Module:
+    """The model of a folder in timm's format (`architecture`, `num_classes` and `pretrained_cfg` in config.json)."""
+    timm = _timm()
+    _check_name(timm, config["architecture"])
+    extra = {**config.get("model_args", {}), "pretrained_cfg": dict(config.get("pretrained_cfg", {}))}
+    extra.setdefault("num_classes", config.get("num_classes"))
+    if options.weights:
+        check_weights(folder)
+        extra |= {
+            "pretrained": True,
+            "pretrained_cfg_overlay": {"file": str(folder / SINGLE), "num_classes": extra["num_classes"]},
+        }
+    return _create(timm, config["architecture"], options, extra)
+
+
+def processor_of(model: nn.Module) -> ImageProcessor:
+    """How the model wants its images, as timm's own evaluation prepares them, in transformers' words."""
+    from timm.data.config import resolve_model_data_config
+
+    data = resolve_model_data_config(model)
+    _, height, width = data["input_size"]
+    squash = data["crop_mode"] == "squash" or height != width
+    scaled = [int(edge / data["crop_pct"]) for edge in (height, width)]
+    return ImageProcessor(
+        config={
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "size": {"height": scaled[0], "width": scaled[1]} if squash else {"shortest_edge": scaled[0]},
+            "resample": _RESAMPLE.get(data["interpolation"], _BICUBIC),
+            "do_center_crop": True,
+            "crop_size": {"height": height, "width": width},
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": list(data["mean"]),
+            "image_std": list(data["std"]),
+        }
+    )
+
+
+def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes that a folder in timm's format may tell."""
+    return tuple(str(name) for name in config.get("label_names") or ())
+
+
+def _timm() -> ModuleType:
+    with quietly():
+        try:
+            import timm
+        except ImportError as error:
+            raise FewbitsError(f"timm/NAME needs timm ({one_line(error)}): pip install 'fewbits[vision]'") from error
+    return timm
+
+
+def _check_name(timm: ModuleType, name: str) -> None:
+    """Raise FewbitsError that gives near names, or the tags that there are."""
+    bare, _, tag = name.partition(".")
+    if not timm.is_model(bare):
+        meant = [f"timm/{n}" for n in near(bare, timm.list_models())]
+        raise FewbitsError(f"timm {timm.__version__} has no model '{bare}'{did_you_mean(meant)}")
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{bare}.*")]
+    if tag and tag not in tags:
+        raise FewbitsError(f"timm/{bare} has no weights '{tag}': {', '.join(tags) or 'none at all'}")
+
+
+def _fetch(name: str, cfg: Any) -> Path:
+    """The weights of a timm model, in safetensors, from the hub."""
+    if cfg is None or not cfg.hf_hub_id:
+        raise FewbitsError(f"timm/{name}: timm has no weights for it on the hub: give a folder in its format")
+    folder = snapshot(
+        cfg.hf_hub_id,
+        only=("config.json", "*.safetensors"),
+        instead=f"give a local folder with config.json and {SINGLE} instead of timm/{name}",
+    )
+    check_weights(folder)
+    return folder / SINGLE
+
+
+def _create(timm: ModuleType, name: str, options: Options, extra: dict[str, Any]) -> nn.Module:
+    if options.classes is not None:
+        extra = {**extra, "num_classes": options.classes}
+    place = options.device if options.weights else torch.device("meta")
+    try:
+        with quietly(), torch.device("cpu" if options.weights else "meta"):
+            model = timm.create_model(name, **{k: v for k, v in extra.items() if v is not None})
+    except Exception as error:  # of any type: the model's own code
+        raise FewbitsError(f"timm/{name}: timm {timm.__version__} cannot build it: {one_line(error)}") from error
+    return model.to(place, options.dtype).eval()

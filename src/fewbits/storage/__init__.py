@@ -1,0 +1,1 @@
+"""Saved folders: written, checked and read."""

@@ -1,0 +1,158 @@
+"""transformers' plug-in: after `import fewbits`, `from_pretrained` reads the folders that fewbits saves.
+
+It also quantizes on the fly: `from_pretrained(model, quantization_config=FewbitsConfig("hqq:uint4g64"))`.
+transformers' side is `HfQuantizer` (transformers.quantizers.base, version 5).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING, register_quantization_config, register_quantizer
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from fewbits.apply import plan_of, quantize, rebuild
+from fewbits.errors import FewbitsError
+from fewbits.layers import QuantizedLayer
+from fewbits.plan import OnMisfit, Plan, PlanLike
+from fewbits.storage import checksums, dtypes, naming, tensors
+from fewbits.storage.live import forget_ties, manifest_of, remember_source
+from fewbits.storage.manifest import METHOD, Manifest
+
+
+def register() -> None:
+    """Make the plug-in known to transformers; does nothing the second time."""
+    if METHOD not in AUTO_QUANTIZER_MAPPING:
+        register_quantization_config(METHOD)(FewbitsConfig)
+        register_quantizer(METHOD)(FewbitsQuantizer)
+
+
+class FewbitsConfig(QuantizationConfigMixin):
+    """The `quantization_config` of a saved folder, or the plan for a model that is to be quantized as it is loaded."""
+
+    def __init__(
+        self,
+        plan: PlanLike | Mapping[str, Any],
+        *,
+        skip: tuple[str, ...] = (),
+        on_misfit: OnMisfit = "error",
+        **saved: Any,
+    ) -> None:
+        """`saved` is the rest of a saved manifest. Raises FewbitsError for an unknown scheme or format version."""
+        self.quant_method = METHOD  # pyright: ignore[reportAttributeAccessIssue]  a plug-in's name is a plain text
+        self.manifest = Manifest.from_dict({"plan": plan, **saved}) if "format_version" in saved else None
+        self.plan = self.manifest.plan if self.manifest else Plan.of(plan, skip=skip, on_misfit=on_misfit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest, without the checksums: what transformers saves from now on are other files."""
+        if self.manifest is None:
+            return {"quant_method": METHOD, "plan": str(self.plan)}
+        return replace(self.manifest, files={}).to_dict()
+
+
+class FewbitsQuantizer(HfQuantizer):
+    """Puts our layers into the skeleton that transformers is about to fill, and checks what it filled."""
+
+    quantization_config: FewbitsConfig
+    requires_calibration = False
+
+    def __init__(self, quantization_config: FewbitsConfig, **kwargs: Any) -> None:
+        super().__init__(quantization_config, **kwargs)
+        self.keeps_dtypes = False
+        self.keeps_names = False
+
+    @property
+    def manifest(self) -> Manifest:
+        if self.quantization_config.manifest is None:
+            raise FewbitsError("this quantization_config was not saved by fewbits: it has no format_version")
+        return self.quantization_config.manifest
+
+    def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
+        """Raise FewbitsError for what quantizing on the fly cannot do: a model spread over devices."""
+        places = set(device_map.values()) if isinstance(device_map, dict) else {device_map}
+        if self.pre_quantized:
+            _ = self.manifest
+        elif len(places) > 1 or places & {"auto", "balanced", "balanced_low_0", "sequential", "disk"}:
+            raise FewbitsError(f"device_map={device_map!r}: a model is quantized on one device: save it first, then load it so")
+
+    def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """Asked for the dtype that was saved, every tensor comes as it was saved, those of another dtype too."""
+        self.keeps_dtypes = self.pre_quantized and dtype == dtypes.parse(self.manifest.dtype)
+        return dtype
+
+    def get_new_dtype(self, converter: Any, param: Any, dtype: torch.dtype | None) -> torch.dtype | None:
+        return None if self.keeps_dtypes else super().get_new_dtype(converter, param, dtype)
+
+    def _process_model_before_weight_loading(
+        self, model: nn.Module, checkpoint_files: Sequence[str] | None = None, **kwargs: Any
+    ) -> None:
+        if not self.pre_quantized:
+            return
+        paths = [Path(file) for file in checkpoint_files or ()]
+        if paths:
+            checksums.verify(paths[0].parent, self.manifest.files)
+        rebuild(model, naming.fitted(self.manifest.plan, model))
+        forget_ties(model)
+        stored = tensors.stored(paths)
+        self.keeps_names = naming.as_in_memory(model, stored)
+        if self.keeps_names:
+            naming.check_shapes(model, stored)
+
+    def update_weight_conversions(self, weight_conversions: list[Any], model: nn.Module) -> list[Any]:
+        """Names that are the model's own already must not be renamed, as those of the original checkpoint are."""
+        return [] if self.keeps_names else super().update_weight_conversions(weight_conversions, model)
+
+    def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
+        if not self.pre_quantized:
+            return self._quantize(model)
+        check_filled(model)
+        if self.keeps_dtypes:
+            dtypes.restore(model, dtypes.parse(self.manifest.dtype), self.manifest.dtypes)
+        remember_source(model, self.manifest.source)
+        return model
+
+    def _quantize(self, model: Any) -> nn.Module:
+        quantize(model, self.quantization_config.plan)
+        forget_ties(model)
+        plan = plan_of(model)
+        if plan is not None:
+            self.quantization_config = FewbitsConfig(**_arguments(manifest_of(model, plan)))
+            model.config.quantization_config = self.quantization_config
+        return model
+
+    def is_serializable(self) -> Any:
+        return True
+
+    @property
+    def is_trainable(self) -> Any:
+        return False
+
+
+def check_filled(model: nn.Module) -> None:
+    """Raise FewbitsError that names a quantized layer which transformers found no tensors for, or the wrong ones.
+
+    transformers marks what it has read; a model spread over devices has been moved since, and lost the marks.
+    """
+    if len(set(getattr(model, "hf_device_map", {}).values())) > 1:
+        return
+    for name, layer in model.named_modules():
+        if not isinstance(layer, QuantizedLayer):
+            continue
+        for key in layer.state_dict():
+            if not getattr(getattr(layer, key), "_is_hf_initialized", False):
+                raise FewbitsError(f"layer {name}: its tensor '{key}' is missing from the saved files")
+        try:
+            _ = layer.quantized
+        except FewbitsError as error:
+            raise FewbitsError(f"layer {name}: {error}") from None
+
+
+def _arguments(manifest: Manifest) -> dict[str, Any]:
+    return {key: value for key, value in manifest.to_dict().items() if key != "quant_method"}
+
+
+register()

@@ -1,0 +1,174 @@
+"""A model's tensors to safetensors files, sharded as transformers does, and back into a model's skeleton."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fewbits.errors import FewbitsError
+from fewbits.progress import track
+from fewbits.storage import checksums
+
+INDEX = "model.safetensors.index.json"
+
+
+def unique(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a model's state, each once, and the names under which one is found again: {again: first}.
+
+    Raises FewbitsError for what cannot be stored: tensors that are not in memory, and state that is no tensor.
+    """
+    tensors: dict[str, Tensor] = {}
+    first_at: dict[tuple[object, ...], str] = {}
+    tied: dict[str, str] = {}
+    for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            raise FewbitsError(f"{name}: is a {type(tensor).__name__}; only tensors can be saved")
+        if tensor.is_meta:
+            raise FewbitsError(f"{name}: is not in memory (the meta device): load the model whole before it is saved")
+        place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.numel() or name)
+        if (first := first_at.setdefault(place, name)) != name:
+            tied[name] = first
+        else:
+            tensors[name] = tensor
+    return tensors, tied
+
+
+def write(tensors: Mapping[str, Tensor], folder: Path, max_shard_size: int | str) -> dict[str, str]:
+    """Write the tensors, and an index where one file is not enough. Returns the sha256 of each file.
+
+    Raises OSError where the disk does not take them, FewbitsError for a `max_shard_size` that is no size.
+    """
+    sizes = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for name, tensor in tensors.items()}
+    try:
+        split = split_torch_state_dict_into_shards(
+            sizes, filename_pattern="model{suffix}.safetensors", max_shard_size=max_shard_size
+        )
+    except ValueError:
+        raise FewbitsError(f"max_shard_size is bytes, or a text such as '500MB' or '5GB', not {max_shard_size!r}") from None
+    for file, names in track(split.filename_to_tensors.items(), "saving", unit="file"):
+        _write_file({name: _whole(tensors[name]) for name in names}, folder / file)
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return checksums.of_files(folder / file for file in split.filename_to_tensors)
+
+
+def fill(
+    model: nn.Module, paths: Iterable[Path], *, tied: Mapping[str, str], dtype: torch.dtype | None, device: torch.device
+) -> None:
+    """Read the tensors into a model, in place of those of its state; floats are cast to `dtype` if one is given.
+
+    One tensor is read at a time, so this needs no more memory than what is read. Raises FewbitsError that names the first
+    tensor which is missing, unexpected or of another shape.
+    """
+    paths = list(paths)
+    check(model, stored(paths), tied)
+    for path in paths:
+        with _opened(path) as file:
+            for name in sorted(file.keys()):
+                _put(model, name, _as(file.get_tensor(name), dtype, device))
+    for again, first in tied.items():
+        _share(model, again, first)
+
+
+def check(model: nn.Module, have: Mapping[str, tuple[int, ...]], tied: Mapping[str, str]) -> None:
+    """Raise FewbitsError unless the stored names and shapes are those of the model."""
+    want = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in want:
+        if name not in have and name not in tied:
+            raise FewbitsError(f"tensor {name}: is missing from the saved files: was it saved from another model?")
+    for name, shape in have.items():
+        if name not in want:
+            raise FewbitsError(f"tensor {name}: is in the saved files, but not in the model: is it another model?")
+        if shape != want[name]:
+            raise FewbitsError(
+                f"tensor {name}: is saved as {_shape(shape)}, but the model's is {_shape(want[name])}: is it another model?"
+            )
+
+
+def stored(paths: Iterable[Path]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in some files, from their headers."""
+    found: dict[str, tuple[int, ...]] = {}
+    for path in paths:
+        with _opened(path) as file:
+            found |= {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
+    return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The weight files of a folder: those of its index, or the only one. Raises FewbitsError where one is missing."""
+    names = ["model.safetensors"]
+    if (folder / INDEX).exists():
+        names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+    for name in names:
+        if not (folder / name).is_file():
+            raise FewbitsError(f"{folder / name}: is missing: the folder is incomplete, copy or download it again")
+    return [folder / name for name in names]
+
+
+def not_stored(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
+    """The buffers of a model that are not part of its state: module, name in it, full name."""
+    for prefix, module in model.named_modules():
+        for name in sorted(module._non_persistent_buffers_set):
+            if module._buffers[name] is not None:
+                yield module, name, f"{prefix}.{name}" if prefix else name
+
+
+def _write_file(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        system = re.search(r"os error (\d+)", str(error))  # safetensors hides the operating system's error in its text
+        if system is None:
+            raise FewbitsError(f"{path.name}: {error}") from error
+        raise OSError(int(system[1]), os.strerror(int(system[1])), str(path)) from error
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """The tensor with memory of its own: a view of something larger would have all of that beside it."""
+    alone = tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor.contiguous() if alone else tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _opened(path: Path) -> safe_open:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise FewbitsError(f"{path}: cannot be read as safetensors: {error}") from None
+
+
+def _as(tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+    return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+
+def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
+    path, _, last = name.rpartition(".")
+    module = model.get_submodule(path)
+    old = module._parameters.get(last)
+    if old is None:
+        if not tensor.is_floating_point() and tensor.dtype != module.get_buffer(last).dtype:
+            raise FewbitsError(f"tensor {name}: is saved as {tensor.dtype}, but the model's is {module.get_buffer(last).dtype}")
+        module._buffers[last] = tensor
+    else:
+        module._parameters[last] = nn.Parameter(tensor, requires_grad=old.requires_grad)
+
+
+def _share(model: nn.Module, again: str, first: str) -> None:
+    path, _, last = again.rpartition(".")
+    owner_path, _, owner_last = first.rpartition(".")
+    module, owner = model.get_submodule(path), model.get_submodule(owner_path)
+    if owner_last in owner._parameters:
+        module._parameters[last] = owner._parameters[owner_last]
+    else:
+        module._buffers[last] = owner._buffers[owner_last]
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a scalar"
