@@ -1,0 +1,52 @@
+import subprocess
+import sys
+import time
+
+from tests.cli.running import Runner, refused
+
+
+def test_help_names_the_commands(fewbits: Runner) -> None:
+    ended = fewbits("--help")
+    assert ended.code == 0
+    assert all(command in ended.out for command in ("quantize", "eval", "size"))
+
+
+def test_every_command_has_examples(fewbits: Runner) -> None:
+    for command in ("quantize", "eval", "size"):
+        assert f"fewbits {command} demo" in fewbits(command, "--help").out
+
+
+def test_help_imports_nothing_heavy_and_is_quick() -> None:
+    code = "import sys, fewbits.cli.main; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "fewbits", "--help"], capture_output=True, check=True)
+        took.append(time.perf_counter() - start)
+    assert min(took) < 1.0  # 0.2 s on a quiet machine; CI's may be busy
+
+
+def test_shell_completion_is_offered(fewbits: Runner) -> None:
+    assert "complete" in fewbits("--show-completion", "bash").out
+
+
+def test_colours_only_on_a_terminal(fewbits: Runner) -> None:
+    assert "\x1b[" not in fewbits("size", "demo", "uint4g64").out
+
+
+def test_version(fewbits: Runner) -> None:
+    assert fewbits("--version").out.startswith("fewbits 0.")
+
+
+def test_an_unknown_command_is_refused(fewbits: Runner) -> None:
+    assert fewbits("quantise", "demo").code == 2
+
+
+def test_no_such_model(fewbits: Runner) -> None:
+    refused(fewbits("size", "./nowhere", "uint4"), "nowhere")
+    refused(fewbits("size", "dmo", "uint4"), "dmo", "demo")
+
+
+def test_the_hub_out_of_reach(fewbits: Runner) -> None:
+    refused(fewbits("size", "somebody/some-model", "uint4"), "somebody/some-model", "local folder")
