@@ -145,7 +145,13 @@ def _opened(path: Path) -> safe_open:
 
 
 def _as(tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
-    return tensor.to(device, dtype if tensor.is_floating_point() else None)
+    """The tensor in memory of its own.
+
+    What safetensors gives is a view into the file: gone with it, and at any address. torch allocates at multiples of
+    64 bytes, and some of its kernels sum in another order at other addresses, so that the logits of what was loaded
+    would differ in their last bit from those of what was saved.
+    """
+    return tensor.to(device, dtype if tensor.is_floating_point() else None, copy=True)
 
 
 def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
