@@ -31,13 +31,16 @@ AVX512 = (
     "-Wno-uninitialized",
     "-Wno-maybe-uninitialized",
 )
+SOLVE = ("-O3", "-ffp-contract=off")  # so that all instructions find the same grids
 FLAGS: dict[str, Sequence[str]] = {  # each set of instructions is a translation unit with flags of its own
     "kernel_avx2": AVX2,
     "kernel_avxvnni": (*AVX2, "-mavxvnni"),
     "kernel_avx512": AVX512,  # whose headers, in GCC 12, use what they have not set (GCC bug 105593): no warnings of that
     "kernel_amx": (*AVX512, "-mamx-tile", "-mamx-int8"),
+    "solve_avx2": (*AVX2, *SOLVE),
+    "solve_avx512": (*AVX512, *SOLVE),
 }
-OPTIONAL = ("kernel_avxvnni", "kernel_avx512", "kernel_amx")  # an older compiler does not know them: left out
+OPTIONAL = ("kernel_avxvnni", "kernel_avx512", "kernel_amx", "solve_avx512")  # an older compiler does not know them: left out
 
 
 class CustomBuildHook(BuildHookInterface):

@@ -66,6 +66,8 @@ struct V {
         __m256i o = _mm256_setzero_si256();
         return {o, o, o, o};
     }
+    // Else GCC makes all products first, and 16 registers do not hold them.
+    static void in_order(__m256i& a, __m256i& b) { __asm__ volatile("" : "+x"(a), "+x"(b)); }
     static __m256i pairs(__m256i v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
     static __m256i signed_product(__m256i codes, __m256i x) {  // (code - 128) * x, in pairs; |x| < 128
         __m256i c = _mm256_xor_si256(codes, _mm256_set1_epi8(char(128)));
@@ -78,8 +80,10 @@ struct V {
         __m256i b = BITS == 8 ? signed_product(codes.b, v) : _mm256_maddubs_epi16(codes.b, v);
         if (BITS <= 4) {
             sum.a16 = _mm256_add_epi16(sum.a16, a), sum.b16 = _mm256_add_epi16(sum.b16, b);
+            in_order(sum.a16, sum.b16);
         } else {
             sum.a = _mm256_add_epi32(sum.a, pairs(a)), sum.b = _mm256_add_epi32(sum.b, pairs(b));
+            in_order(sum.a, sum.b);
         }
     }
     template <int BITS>

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from fewbits import solvers
 from fewbits.errors import FewbitsError
 
 CHUNK = 1 << 20  # codes packed at a time: bounds the working memory to about 3 MiB
@@ -29,6 +30,9 @@ def pack(codes: UInt8[Tensor, " n"], bits: int) -> UInt8[Tensor, " m"]:
         return codes.clone()
     _need_little_endian()
     out = codes.new_empty(packed_bytes(codes.numel(), bits))
+    if solvers.available(codes.device):
+        solvers.to_stream(codes.contiguous(), out, bits)
+        return out
     for start in range(0, codes.numel(), CHUNK):
         piece = _pack_chunk(codes[start : start + CHUNK], bits)
         at = start * bits // 8

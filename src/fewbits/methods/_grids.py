@@ -16,6 +16,7 @@ from fewbits.formats import Format
 from fewbits.meta import FLOATS
 from fewbits.methods._affine import fit_range
 from fewbits.methods.base import LEAST_F16, Fit, nearest
+from fewbits.solvers import Book
 
 Grid = tuple[Tensor, Tensor]  # scale and zero, or scale and low, of one shape
 
@@ -61,11 +62,26 @@ class Grids:
             return scale, (-low / scale).round_().clamp_(0, self.steps)
         return scale, self._rounded(-low / scale)
 
+    @property
+    def least(self) -> float:
+        """The smallest scale."""
+        return LEAST_F16 if self.format.meta == "f16" else 2.0**-126
+
+    @property
+    def implied_zero(self) -> float:
+        """The zero point of formats that store none."""
+        return 0.0 if self.format.has_zero or self.format.is_codebook else self.format.implicit_zero
+
+    @property
+    def book(self) -> Book | None:
+        """The codebook, if there is one and it is small."""
+        return Book.of(codebook_of(self.format, torch.device("cpu"))) if self.format.is_codebook else None
+
     def _stored_scale(self, scale: Tensor) -> Tensor:
-        return self._rounded(scale.clamp(min=LEAST_F16 if self.format.meta == "f16" else 2.0**-126))
+        return self._rounded(scale.clamp(min=self.least))
 
     def _implied_zero(self, scale: Tensor) -> Tensor:
-        return torch.full_like(scale, 0.0 if self.format.is_codebook else self.format.implicit_zero)
+        return torch.full_like(scale, self.implied_zero)
 
     def _rounded(self, values: Tensor) -> Tensor:
         """To the type of scales and zero points. Under /q8 that depends on other groups, so it is left out."""

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fewbits import solvers
 from fewbits.formats import Format
 from fewbits.methods._grids import Grid, Grids
 from fewbits.methods.base import SAMPLE, Fit
@@ -27,6 +28,7 @@ from fewbits.methods.base import SAMPLE, Fit
 THRESHOLD = 0.5  # steps: rounding errs by no more, so what is above was clipped
 NARROW = 32  # smaller groups are laid out across memory: rows of 8 weights would take five times as long
 WHOLE = 4.0  # steps of a grid from which on its ends move by their whole length: those of one bit would meet
+FEW = 4  # fewer groups than these, such as a whole tensor's one, leave most of the compiled search's lanes idle
 PASSES = 3  # for a whole tensor, whose best grid lies far from its ends; it costs little, for a sample is searched
 SURE = 0.995  # a sample of 2**18 values or more tells losses apart that differ by half a per cent
 
@@ -50,6 +52,9 @@ class Search:
         scale, zero = grids.of_fit(start)
         if not bool((torch.isfinite(scale) & torch.isfinite(zero)).all()):
             return start  # cannot be stored: refused by whoever stores it
+        if (native := self._native(groups, grids)) is not None:
+            scale, zero = solvers.search(groups, weights, scale, zero, native)
+            return grids.to_fit(scale.masked_fill(start.scale == 0, 0), zero)
         trial = _Trial(groups, grids, weights, self.p, (scale, zero), most=max(5, len(self.shrinks)))
         for _ in range(PASSES if format.granularity == "tensor" else 1):
             trial.take(trial.shrunk(self.shrinks))
@@ -57,6 +62,27 @@ class Search:
             for length in self.lengths[1:]:
                 trial.take(trial.moved(length), trial.closed_form())
         return grids.to_fit(trial.scale.masked_fill(start.scale == 0, 0), trial.zero)
+
+    def _native(self, groups: Tensor, grids: Grids) -> "solvers.Grids | None":
+        """How the compiled search is asked for the same; None where it cannot: it works on 16 groups side by side."""
+        book = grids.book
+        if not solvers.available(groups.device) or groups.shape[0] < FEW or (grids.format.is_codebook and book is None):
+            return None
+        asked = solvers.Grids(
+            steps=grids.steps,
+            implied_zero=grids.implied_zero,
+            least=grids.least,
+            p=self.p or 0.0,
+            whole=WHOLE,
+            threshold=THRESHOLD,
+            meta=grids.format.meta,
+            has_zero=grids.format.has_zero,
+            integer_zero=grids.format.integer_zero,
+            shrinks=self.shrinks,
+            lengths=self.lengths,
+            book=book,
+        )
+        return asked if asked.fits() else None
 
 
 class _Trial:

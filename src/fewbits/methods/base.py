@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from fewbits import meta
+from fewbits import meta, solvers
 from fewbits.codebooks import codebook_of
 from fewbits.errors import FewbitsError
 from fewbits.formats import Format
@@ -23,7 +23,7 @@ from fewbits.methods._threads import ForEach, in_turn, one_thread_each
 from fewbits.packing import pack
 from fewbits.tensor import QuantizedTensor, assemble, matrix_shape, read_scale, read_zero
 
-CHUNK = 1 << 16  # weights worked on at a time: 256 KiB of f32, so that a few temporaries stay in a core's cache
+CHUNK = 1 << 18  # weights worked on at a time: 1 MiB of f32, so that starting the operators costs little beside their work
 SAMPLE = 1 << 20  # most weights that the one scale of a whole tensor is fitted on
 LEAST_F16 = 2.0**-24  # the smallest f16 above 0
 Span = tuple[slice, slice]
@@ -172,14 +172,18 @@ def encode_matrix(
     scale, zero = read_scale(format, (rows, cols), scales), read_zero(format, (rows, cols), scales)
     if format.granularity == "tensor":  # any cut will do: as if each row had the one scale
         r, scale, zero = 1, scale.expand(rows, 1), None if zero is None else zero.expand(rows, 1)
-    codes = torch.empty_like(matrix, dtype=torch.uint8)
+    codes = torch.empty(rows, cols, dtype=torch.uint8, device=matrix.device)
+    native = solvers.available(matrix.device) and not (format.is_codebook and format.bits > 4)
 
     def work(span: Span) -> None:
         piece = matrix[span].float()
         height, width = piece.shape
         at = (slice(span[0].start // r, span[0].stop // r), slice(span[1].start // c, span[1].stop // c))
-        blocks = piece.view(height // r, r, width // c, c)
-        codes[span] = encode(format, blocks, scale[at], None if zero is None else zero[at]).view(piece.shape)
+        here = scale[at], None if zero is None else zero[at]
+        if native:
+            encode_native(format, piece, (r, c), *here, codes[span])
+        else:
+            codes[span] = encode(format, piece.view(height // r, r, width // c, c), *here).view(piece.shape)
 
     for_each(work, spans(rows, cols, (r, c)))
     return codes
@@ -207,6 +211,29 @@ def encode(
     else:
         scaled = scaled.add_(shift).round_()
     return scaled.clamp_(0, format.levels - 1).to(torch.uint8)
+
+
+def encode_native(
+    format: Format,
+    piece: Float[Tensor, "height width"],
+    block: tuple[int, int],
+    scale: Float[Tensor, "br bc"],
+    zero: Float[Tensor, "br bc"] | None,
+    codes: UInt8[Tensor, "height width"],
+) -> None:
+    """`encode` by the compiled rounding: the same codes, a tenth of the time."""
+    if zero is None:
+        book = solvers.Book.of(codebook_of(format, piece.device))
+        solvers.round_to_codes(piece, block, scale, None, codes, steps=0.0, order="codebook", book=book)
+        return
+    steps = format.levels - 1.0
+    if not format.has_zero and format.bits > 1:
+        solvers.round_to_codes(piece, block, scale, zero, codes, steps=steps, order="after")
+    elif format.integer_zero:
+        middle = float(format.levels // 2)
+        solvers.round_to_codes(piece, block, scale, zero, codes, steps=steps, order="half", middle_code=middle)
+    else:
+        solvers.round_to_codes(piece, block, scale, zero, codes, steps=steps, order="before")
 
 
 def nearest(format: Format, scaled: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
