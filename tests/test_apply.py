@@ -12,6 +12,7 @@ from fewbits.apply import rebuild, resolve
 from fewbits.errors import FewbitsError
 from fewbits.layers import QuantizedConv1D, QuantizedConv2d, QuantizedEmbedding, QuantizedLayer, QuantizedLinear
 from fewbits.plan import Plan
+from fewbits.runtime import cpu
 from tests import tiny
 from tests.applied import fingerprint, quantized_names, schemes_of, unchanged
 
@@ -21,7 +22,7 @@ from tests.applied import fingerprint, quantized_names, schemes_of, unchanged
     [*((name, s) for name in tiny.MODELS for s in ("rtn:uint8/f32", "nf4")), ("gpt2", "rtn:int8t"), ("cnn", "rtn:uint3z/q8")],
 )
 def test_the_model_computes_with_what_the_layers_store(name: str, scheme: str) -> None:
-    """The float model, given the dequantized weights, says exactly the same."""
+    """The float model, given the dequantized weights, says exactly the same; the CPU kernels round the activations besides."""
     make, inputs = tiny.MODELS[name]
     original, model, x = make(), quantize(make(), scheme), inputs()
     for layer_name in quantized_names(model):
@@ -29,7 +30,10 @@ def test_the_model_computes_with_what_the_layers_store(name: str, scheme: str) -
         stored = layer.dequantize()
         with torch.no_grad():
             weight.copy_(stored.T if isinstance(layer, QuantizedConv1D) else stored)
-    assert torch.allclose(tiny.output(model, x), tiny.output(original, x), rtol=1e-5, atol=1e-5)
+    expected = tiny.output(original, x)
+    with cpu.enabled(False):
+        assert torch.allclose(tiny.output(model, x), expected, rtol=1e-5, atol=1e-5)
+    assert (tiny.output(model, x) - expected).norm() < 0.03 * expected.norm()
     assert 1e-4 < (tiny.output(model, x) - tiny.output(make(), x)).norm() < tiny.output(make(), x).norm()
 
 

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from fewbits.runtime import cpu
 from tests.cli.running import Runner, refused
 
 QUALITY = (
@@ -52,6 +53,17 @@ def test_a_classifier(fewbits: Runner) -> None:
     assert 0 <= quantized["kl"]["value"] < 0.01
 
 
+def test_quality_on_the_kernels(fewbits: Runner, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    fewbits("quantize", "demo", "uint4g64", "-o", saved)
+    own = ("--reference", saved, *QUALITY, "--json")
+    exact = fewbits("eval", saved, *own).document["results"][0]["measures"]["kl"]
+    assert (exact["value"], exact["parts"]["arithmetic"]) == (0, "exact")
+    rounded = fewbits("eval", saved, *own, "--arithmetic", "kernels").document["results"][0]["measures"]["kl"]
+    assert rounded["value"] < 1e-3
+    assert (rounded["value"] > 0) == (rounded["parts"]["arithmetic"] == "kernels") == cpu.running()
+
+
 def test_only_what_is_asked(fewbits: Runner) -> None:
     ended = fewbits("eval", "demo", "--measure", "size", "--json")
     assert set(ended.document["results"][0]["measures"]) == {"size"}
@@ -60,6 +72,7 @@ def test_only_what_is_asked(fewbits: Runner) -> None:
 def test_what_a_user_can_get_wrong(fewbits: Runner, tmp_path: Path) -> None:
     refused(fewbits("eval", "demo", "--protocol", "window:512"), "window:512", "stride:1024:512")
     refused(fewbits("eval", "demo", "--measure", "perplexity"), "perplexity", "ppl")
+    refused(fewbits("eval", "demo", "--arithmetic", "fast"), "fast", "exact, kernels")
     refused(fewbits("eval", "demo", "--measure", "accuracy"), "accuracy", "causal-lm")
     refused(fewbits("eval", "demo", "--text", tmp_path / "nothing.txt"), "nothing.txt")
     refused(fewbits("eval", "demo", "--dtype", "float13"), "float13", "bfloat16")

@@ -12,6 +12,7 @@ import fewbits
 from fewbits.errors import FewbitsError
 from fewbits.measure import file_size, planned_size, resident, size
 from fewbits.measure.size import skeleton
+from fewbits.runtime import cpu
 from tests.measure.tiny import TinyLM, tiny_classifier, tiny_llama
 
 MIB = 2**20
@@ -196,9 +197,18 @@ def test_resident_counts_what_is_not_saved() -> None:
     rotary = sum(b.nbytes for b in model.buffers())
     assert rotary > 0
     assert resident(model).value == size(model).value + rotary
-    assert resident(model).parts == {"by_device": {"cpu": resident(model).value}}
+    assert resident(model).parts == {"by_device": {"cpu": resident(model).value}, "packed": 0}
     quantized = fewbits.quantize(tiny_llama(), "rtn:uint4g8")
     assert resident(quantized).value == size(quantized).value + rotary
+
+
+@pytest.mark.skipif(not cpu.available(), reason=str(cpu.why_not()))
+def test_resident_counts_what_the_kernels_made() -> None:
+    model = fewbits.quantize(tiny_llama(), "rtn:uint4g32", on_misfit="keep")
+    before = resident(model).value
+    packed = cpu.prepare(model)
+    assert packed > 0
+    assert resident(model).value == before + packed and resident(model).parts["packed"] == packed
 
 
 def test_file_size_of_one_file(tmp_path: Path) -> None:

@@ -33,18 +33,31 @@ def model() -> nn.Module:
 
 
 @needs_kernels
-def test_they_are_off_until_they_are_wanted(model: nn.Module) -> None:
+def test_they_are_on_until_they_are_turned_off(model: nn.Module) -> None:
     x = torch.randn(3, 128)
-    before, reference = dispatch.KERNELS["cpu"], model(x)
+    before, answer = dispatch.KERNELS["cpu"], model(x)
+    assert cpu.running()
     with cpu.enabled(False):
         reference = model(x)
+        assert not cpu.running()
     with cpu.enabled():
-        assert dispatch.KERNELS["cpu"].count(cpu.switch.MODULE) == 1
-        assert not torch.equal(model(x), reference)
+        assert dispatch.KERNELS["cpu"].count(dispatch.CPU) == 1
+        assert torch.equal(model(x), answer) and not torch.equal(answer, reference)
         torch.testing.assert_close(model(x), reference, atol=0.02, rtol=0.02)
         with cpu.exact_activations():
             torch.testing.assert_close(model(x), reference, atol=1e-5, rtol=1e-5)
     assert dispatch.KERNELS["cpu"] == before
+
+
+SWITCH = "from fewbits.runtime import cpu; print(cpu.running())"
+
+
+@needs_kernels
+def test_the_environment_turns_them_off() -> None:
+    for value, told in (("0", "False\n"), ("1", "True\n")):
+        environment = {**os.environ, "FEWBITS_KERNELS": value}
+        done = subprocess.run([sys.executable, "-c", SWITCH], capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout == told
 
 
 @needs_kernels
@@ -125,10 +138,14 @@ def test_own_pool_serves_without_openmp_and_after_a_fork() -> None:
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str], model: nn.Module) -> None:
+    x = torch.randn(3, 128)
+    with cpu.enabled(False):
+        reference = model(x)
     monkeypatch.setattr(library, "LIBRARY", library.Path(tmp_path) / "none.so")
     library.why_not.cache_clear()
     try:
         assert not cpu.available() and "without its CPU kernels" in str(cpu.why_not())
+        assert not cpu.running() and torch.equal(model(x), reference)
         with pytest.raises(FewbitsError, match="install g"), cpu.enabled():
             pass
         (library.Path(tmp_path) / "none.so").write_text("not a library")

@@ -8,6 +8,7 @@ import transformers
 from torch import Tensor, nn
 
 import fewbits
+from fewbits.runtime import cpu
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MIXED = {"*down*": "rtn:uint3g8z", "*mlp*": "nf4g8/q8", "*o_proj": "rtn:int8a8", "*": "rtn:uint4g8/bf16"}
@@ -113,5 +114,7 @@ def differences(a: nn.Module, b: nn.Module) -> list[str]:
             found.append(name)
     if fewbits.plan_of(a) != fewbits.plan_of(b):
         found.append("plan")
-    with torch.no_grad():
-        return found if torch.equal(output(a), output(b)) else [*found, "output"]
+    for kernels in {False, cpu.available()}:  # dequantized, and on the CPU kernels: both to the last bit
+        with torch.no_grad(), cpu.enabled(kernels):
+            found += [] if torch.equal(output(a), output(b)) else [f"output, kernels {'on' if kernels else 'off'}"]
+    return found

@@ -42,6 +42,14 @@ def command(
         str | None,
         typer.Option(metavar="MODEL", rich_help_panel=_MEASURES, help="For kl and top1; a saved folder remembers its own."),
     ] = None,
+    arithmetic: Annotated[
+        str,
+        typer.Option(
+            metavar="exact|kernels",
+            rich_help_panel=_MEASURES,
+            help="For quality: kernels counts in how the CPU kernels round activations.",
+        ),
+    ] = "exact",
     measure: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", rich_help_panel=_MEASURES, help="Only these; repeatable. All that apply by default."),
@@ -93,6 +101,7 @@ def command(
         classes=classes,
         device=device,
         dtype=dtype,
+        arithmetic=arithmetic,
         seed=seed,
         trust_remote_code=trust_remote_code,
     )

@@ -16,12 +16,15 @@ from fewbits.evaluate.quality import Quality
 from fewbits.evaluate.row import Row
 from fewbits.evaluate.settings import Settings
 from fewbits.evaluate.speed import measure_speed
+from fewbits.measure.arithmetic import with_kernels
 from fewbits.measure.divergence import Remembered
 from fewbits.measure.result import Measure
+from fewbits.measure.running import device_of
 from fewbits.measure.size import resident, size
 from fewbits.measure.speed import quantize_time
 from fewbits.models import Loaded
 from fewbits.plan import Plan
+from fewbits.runtime import cpu
 from fewbits.storage.load import original_of
 
 
@@ -32,8 +35,9 @@ def evaluate(names: Sequence[str], schemes: Sequence[str], settings: Settings) -
     entries[1:1] = [_quantized(names[0], plan, settings) for plan in plans]
     _find_references(entries, len(plans), settings)
     quality = Quality(settings=settings)
-    for entry in entries:
-        entry.measures |= quality.of(entry)
+    with with_kernels(settings.arithmetic == "kernels"):
+        for entry in entries:
+            entry.measures |= quality.of(entry)
     for task in dict.fromkeys(entry.loaded.task for entry in entries):
         measure_speed([e for e in entries if e.loaded.task == task], settings)
     return [entry.row(tuple(quality.sources)) for entry in entries]
@@ -49,9 +53,19 @@ def _entry(loaded: Loaded, settings: Settings, **measures: Measure) -> Entry:
     dtype = _arithmetic(settings)
     if dtype is not None:
         loaded.model.to(dtype)
+    if cpu.running():
+        cpu.prepare(loaded.model)  # as at the first use, so that `resident` counts what is made then
     found["resident"] = resident(loaded.model)
     wanted = settings.wanted(loaded.task)
-    return Entry(loaded=loaded, measures={k: v for k, v in found.items() if k in (*wanted, *measures)}, notes=[])
+    return Entry(loaded=loaded, measures={k: v for k, v in found.items() if k in (*wanted, *measures)}, notes=_slow(loaded))
+
+
+def _slow(loaded: Loaded) -> list[str]:
+    """Why a quantized model is dequantized at each use, where it is."""
+    problem = cpu.why_not() or (None if cpu.running() else "the CPU kernels are turned off (FEWBITS_KERNELS=0)")
+    if problem is None or device_of(loaded.model).type != "cpu" or plan_of(loaded.model) is None:
+        return []
+    return [f"quantized layers are dequantized at each use, which is slow: {problem}"]
 
 
 def _quantized(name: str, plan: Plan, settings: Settings) -> Entry:

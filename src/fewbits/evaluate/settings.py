@@ -10,6 +10,7 @@ TEXT_MEASURES = (
 )  # fmt: skip
 IMAGE_MEASURES = ("size", "resident", "accuracy", "kl", "top1", "latency", "peak_memory")
 OTHER_MEASURES = ("size", "resident")
+ARITHMETICS = ("exact", "kernels")
 BY_TASK = {"causal-lm": TEXT_MEASURES, "image-classification": IMAGE_MEASURES}
 QUALITY = frozenset({"ppl", "accuracy", "kl", "top1"})
 GENERATION = frozenset({"prefill_speed", "decode_speed", "generate_time"})
@@ -19,6 +20,7 @@ GENERATION = frozenset({"prefill_speed", "decode_speed", "generate_time"})
 class Settings:
     """`measures` empty means all that apply to the model; `dtype` None is float32 on the CPU and as stored elsewhere.
 
+    `arithmetic` is that of quality alone: `exact`, or `kernels` to count in how the CPU kernels round activations.
     `text` and `images` None are the demo's for `demo` and `demo-vision`, and an error for other models when quality is asked.
     """
 
@@ -37,6 +39,7 @@ class Settings:
     classes: int | None = None
     device: str = "cpu"
     dtype: str | None = None
+    arithmetic: str = "exact"
     seed: int = 0
     trust_remote_code: bool = False
 
@@ -44,6 +47,8 @@ class Settings:
         known = {*TEXT_MEASURES, *IMAGE_MEASURES}
         if unknown := sorted(set(self.measures) - known):
             raise FewbitsError(f"unknown measure '{unknown[0]}': one of {', '.join(sorted(known))}")
+        if self.arithmetic not in ARITHMETICS:
+            raise FewbitsError(f"unknown arithmetic '{self.arithmetic}': one of {', '.join(ARITHMETICS)}")
 
     def wanted(self, task: str) -> tuple[str, ...]:
         """The measures to take of a model with this task. Raises FewbitsError where one does not apply."""

@@ -3,9 +3,9 @@
 from torch import nn
 
 from fewbits.errors import FewbitsError
+from fewbits.measure import arithmetic
 from fewbits.measure.images import Batches, ImageScores, score_images
 from fewbits.measure.result import Measure
-from fewbits.measure.running import dtype_name
 from fewbits.measure.statistics import share_se, wilson
 
 PROTOCOL = "images"
@@ -31,7 +31,7 @@ def accuracy_from(scores: ImageScores, model: nn.Module) -> Measure:
         unit="",
         se=share_se(hits, n),
         n=n,
-        protocol=PROTOCOL,
+        protocol=arithmetic.named(PROTOCOL),
         data=scores.data,
-        parts={"correct": hits, "ci95": list(wilson(hits, n)), "dtype": dtype_name(model)},
+        parts={"correct": hits, "ci95": list(wilson(hits, n)), **arithmetic.parts(model)},
     )

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from fewbits.measure import probabilities
+from fewbits.measure import arithmetic, probabilities
 from fewbits.measure.accuracy import PROTOCOL
 from fewbits.measure.images import Batches, ImageScores, score_images
 from fewbits.measure.perplexity import text_parts
@@ -86,7 +86,7 @@ def divergence_on_text(scores: TokenScores, pieces: Cut, model: nn.Module, refer
 
 def divergence_on_images(scores: ImageScores, model: nn.Module, reference: nn.Module) -> Divergence:
     """Divergence from the scores of all images."""
-    parts = {"dtype": dtype_name(model), "reference_dtype": dtype_name(reference)}
+    parts = {**arithmetic.parts(model), "reference_dtype": dtype_name(reference)}
     return _divergence(scores, torch.arange(scores.count), protocol=PROTOCOL, data=scores.data, parts=parts)
 
 
@@ -113,4 +113,13 @@ def _mean(
     parts: Mapping[str, Any],
 ) -> Measure:
     mean = clustered_mean(values.double(), cluster)
-    return Measure(name=name, value=mean.value, unit=unit, se=mean.se, n=len(values), protocol=protocol, data=data, parts=parts)
+    return Measure(
+        name=name,
+        value=mean.value,
+        unit=unit,
+        se=mean.se,
+        n=len(values),
+        protocol=arithmetic.named(protocol),
+        data=data,
+        parts=parts,
+    )

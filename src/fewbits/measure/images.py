@@ -1,6 +1,6 @@
 """A classifier read over batches of images, beside a reference if there is one: what it said of each."""
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from fewbits.errors import FewbitsError
 from fewbits.measure import probabilities
+from fewbits.measure.arithmetic import answers_of
 from fewbits.measure.digest import BatchHash
-from fewbits.measure.running import ask, evaluating
+from fewbits.measure.running import evaluating
 from fewbits.progress import track
 
 Images = Shaped[Tensor, "_ ..."]  # floats: scaled, normalised and resized as the model was trained on
@@ -39,7 +40,7 @@ def score_images(model: nn.Module, batches: Batches, *, reference: nn.Module | N
         for images, labels in _batches(batches):
             digest.update(**({"images": images} if labels is None else {"images": images, "labels": labels}))
             count += len(images)
-            for name, values in _score([_answer(each, images) for each in models], labels).items():
+            for name, values in _score(_answers(models, images), labels).items():
                 columns[name].append(values)
     if not count:
         raise FewbitsError("there are no images to measure on")
@@ -56,12 +57,15 @@ def _batches(batches: Batches) -> Iterator[tuple[Tensor, Tensor | None]]:
         yield images, labels
 
 
-def _answer(model: nn.Module, images: Tensor) -> Float[Tensor, "b classes"]:
-    logits = ask(model, images)
-    if logits.ndim != 2:
-        raise FewbitsError(f"{type(model).__name__} returns {list(logits.shape)}, not [images, classes]: it is no classifier")
-    probabilities.need_numbers(logits.amax(dim=-1), "the answer")  # amax passes NaN on
-    return logits
+def _answers(models: Sequence[nn.Module], images: Tensor) -> list[Float[Tensor, "b classes"]]:
+    answers = answers_of(models, images)
+    for model, logits in zip(models, answers, strict=True):
+        if logits.ndim != 2:
+            raise FewbitsError(
+                f"{type(model).__name__} returns {list(logits.shape)}, not [images, classes]: it is no classifier"
+            )
+        probabilities.need_numbers(logits.amax(dim=-1), "the answer")  # amax passes NaN on
+    return answers
 
 
 def _score(logits: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from fewbits.errors import FewbitsError
+from fewbits.measure import arithmetic
 from fewbits.measure.protocols import Protocol, Sentences
 from fewbits.measure.result import Measure
-from fewbits.measure.running import dtype_name
 from fewbits.measure.statistics import Mean, clustered_mean, mean_of
 from fewbits.measure.text import TokenScores, score_tokens
 from fewbits.measure.windows import Cut, Tokens, cut
@@ -28,7 +28,7 @@ def perplexity(
 
     The standard error is that of windows (or sentences) as independent samples, by the delta method: ppl * se(mean nll).
     `n` counts predicted tokens. Parts: `nll` in nats, `windows`, `unused` tokens that filled no window, `bos` whether each
-    window began with it, `dtype` of the arithmetic.
+    window began with it, `dtype` and `arithmetic` (see arithmetic.py).
 
     Raises FewbitsError as `windows.cut` and `text.score_tokens` do.
     """
@@ -46,7 +46,7 @@ def perplexity_from(scores: TokenScores, pieces: Cut, model: nn.Module) -> Measu
         unit="",
         se=value.se,
         n=pieces.predicted,
-        protocol=str(pieces.protocol),
+        protocol=arithmetic.named(str(pieces.protocol)),
         data=pieces.data,
         parts={"nll": loss.value, **text_parts(pieces, model)},
     )
@@ -54,7 +54,7 @@ def perplexity_from(scores: TokenScores, pieces: Cut, model: nn.Module) -> Measu
 
 def text_parts(pieces: Cut, model: nn.Module) -> dict[str, int | bool | str]:
     """What every measure on text tells of how it was taken."""
-    return {"windows": len(pieces.windows), "unused": pieces.unused, "bos": pieces.bos, "dtype": dtype_name(model)}
+    return {"windows": len(pieces.windows), "unused": pieces.unused, "bos": pieces.bos, **arithmetic.parts(model)}
 
 
 def _exp(loss: Mean) -> Mean:

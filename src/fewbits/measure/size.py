@@ -20,6 +20,7 @@ from fewbits.layers import QuantizedLayer
 from fewbits.measure.result import Measure
 from fewbits.measure.stored import Stored, layer_types, plain_tensors, stored_tensors
 from fewbits.plan import Plan, PlanLike
+from fewbits.runtime import cpu
 
 INDEX = "model.safetensors.index.json"
 _ENDINGS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".onnx")  # of weight files, the first that is found counts
@@ -47,7 +48,8 @@ def planned_size(model: nn.Module, plan: PlanLike) -> Measure:
 
 
 def resident(model: nn.Module) -> Measure:
-    """Bytes in memory now: the storages of all parameters and buffers, those that are not saved too, each once.
+    """Bytes in memory now: the storages of all parameters and buffers, those that are not saved too, each once; and weights
+    that were rearranged for the CPU kernels, which lie beside the stored ones. Parts: `by_device`, `packed`.
 
     A model on the meta device holds nothing; its figure is what it would hold.
     """
@@ -55,11 +57,11 @@ def resident(model: nn.Module) -> Measure:
     for value in [*model.parameters(), *model.buffers()]:
         for tensor in plain_tensors(value):
             storages[tensor.untyped_storage()._cdata] = (str(tensor.device), tensor.untyped_storage().nbytes())
-    parts = {"by_device": _sums(storages.values())}
-    total = sum(nbytes for _, nbytes in storages.values())
-    return Measure(
-        name="resident", value=total, unit="B", protocol="storages of parameters and buffers, each once", parts=parts
-    )
+    packed = cpu.packed_bytes(model)
+    parts = {"by_device": _sums([*storages.values(), *([("cpu", packed)] if packed else [])]), "packed": packed}
+    total = packed + sum(nbytes for _, nbytes in storages.values())
+    how = "storages of parameters and buffers, each once, and weights rearranged for the CPU kernels"
+    return Measure(name="resident", value=total, unit="B", protocol=how, parts=parts)
 
 
 def file_size(folder: str | Path) -> Measure:

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from fewbits.measure import probabilities
-from fewbits.measure.running import ask, check_positions, config_value, device_of, evaluating
+from fewbits.measure.arithmetic import answers_of
+from fewbits.measure.running import check_positions, config_value, device_of, evaluating
 from fewbits.measure.windows import Cut, batches
 from fewbits.progress import track
 
@@ -61,7 +62,7 @@ def _scored_rows(models: Sequence[nn.Module], cut: Cut, size: int) -> Iterator[t
     """Window by window: its number, the tokens that are scored, and every model's logits where they are predicted."""
     total = ceil(len(cut.windows) / size)
     for ids, numbers in track(batches(cut, size), f"reading {cut.protocol}", total=total, unit="batch"):
-        answers = [ask(model, ids) for model in models]
+        answers = answers_of(models, ids)
         for row, number in enumerate(numbers):
             window = cut.windows[number]
             end = window.ids.numel() - 1  # the last token predicts what is not there

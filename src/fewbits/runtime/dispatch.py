@@ -1,9 +1,11 @@
 """The one place that chooses: a kernel that can do this layer on this input, or none.
 
 A kernel is a module with `linear(weight, x, bias) -> Tensor | None`; None means "not mine" (device, dtype, format, shape).
-They are asked in order; none is imported before a tensor on its device comes along.
+They are asked in order; none is imported before a tensor on its device comes along. With FEWBITS_KERNELS=0 in the environment
+the CPU's are not asked, and layers are dequantized when they are used (the reference).
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,7 +18,11 @@ if TYPE_CHECKING:
     from fewbits.runtime.weight import KernelWeight
 
 PREPARED = "_kernel_weight"  # attribute of a layer
-KERNELS: dict[str, tuple[str, ...]] = {"cpu": (), "cuda": ("fewbits.runtime.gpu",)}  # modules by device type
+CPU = "fewbits.runtime.cpu"
+KERNELS: dict[str, tuple[str, ...]] = {  # modules by device type
+    "cpu": () if os.environ.get("FEWBITS_KERNELS") == "0" else (CPU,),
+    "cuda": ("fewbits.runtime.gpu",),
+}
 
 
 def linear(layer: "QuantizedLayer", x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"] | None:

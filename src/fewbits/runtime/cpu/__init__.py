@@ -4,12 +4,13 @@ The activations are rounded to 8 bits inside, a step for each 64 (or 32) consecu
 So with the weight w of the reference, |y - reference| <= sum over inputs of |w| * step / 2, and the rounding of floats.
 Within `exact_activations()` they are not rounded. A weight's codes are rearranged at first use (`prepare`, `packed`).
 
-The kernels are off until `enable()`, or within `enabled()`.
+They are on wherever they can run; `enable(False)`, `enabled(False)` and FEWBITS_KERNELS=0 in the environment turn them off.
+What measures quality does so by itself (`fewbits.measure.arithmetic`).
 """
 
 from fewbits.runtime.cpu.library import available, level, set_level, why_not
 from fewbits.runtime.cpu.linear import exact_activations, linear, packed, packed_bytes, prepare
-from fewbits.runtime.cpu.switch import enable, enabled
+from fewbits.runtime.cpu.switch import enable, enabled, running
 
 __all__ = [
     "available",
@@ -21,6 +22,7 @@ __all__ = [
     "packed",
     "packed_bytes",
     "prepare",
+    "running",
     "set_level",
     "why_not",
 ]

@@ -22,7 +22,8 @@ def multiply(
     rows, stride = flat.shape[0], flat.stride(0)
     if flat.stride(1) != 1:
         flat, stride = flat.contiguous(), weight.cols
-    bias = None if bias is None else bias.contiguous()
+    if bias is not None and not bias.is_contiguous():
+        bias = bias.contiguous()
     out = torch.empty((*x.shape[:-1], weight.rows), dtype=x.dtype)
     failed = library.load().fewbits_linear(
         weight.address,

@@ -56,8 +56,8 @@ def fits(format: Format, shape: tuple[int, ...]) -> bool:
 
 
 def pack(tensor: QuantizedTensor) -> Pack | None:
-    """Rearrange a weight that lies on the CPU; None where there is no kernel for its format or shape."""
-    if not fits(tensor.format, tensor.shape):
+    """Rearrange a weight that lies on the CPU; None where there is no kernel for its format or shape, or none runs here."""
+    if not fits(tensor.format, tensor.shape) or not library.available():
         return None
     rows, cols = matrix_shape(tensor.shape)
     grain = 2 * CHUNK if cols >= 2 * CHUNK else CHUNK
