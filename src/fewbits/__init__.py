@@ -13,6 +13,7 @@ from fewbits.errors import FewbitsError
 
 if TYPE_CHECKING:
     from fewbits.apply import plan_of, quantize
+    from fewbits.runtime.generate import generate, stream
     from fewbits.storage.load import load
     from fewbits.storage.plugin import FewbitsConfig
     from fewbits.storage.save import save
@@ -21,13 +22,15 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "FewbitsConfig": "fewbits.storage.plugin",
+    "generate": "fewbits.runtime.generate",
     "load": "fewbits.storage.load",
     "plan_of": "fewbits.apply",
     "quantize": "fewbits.apply",
     "save": "fewbits.storage.save",
+    "stream": "fewbits.runtime.generate",
 }
 
-__all__ = ["FewbitsConfig", "FewbitsError", "__version__", "load", "plan_of", "quantize", "save"]
+__all__ = ["FewbitsConfig", "FewbitsError", "__version__", "generate", "load", "plan_of", "quantize", "save", "stream"]
 
 
 def __getattr__(name: str) -> Any:

@@ -61,6 +61,11 @@ trust_option = Annotated[
     bool,
     typer.Option("--trust-remote-code", rich_help_panel=_MACHINE, help="Run Python code that comes with a hub model."),
 ]
+seed_option = Annotated[int, typer.Option("--seed", metavar="N", rich_help_panel=_MACHINE, help="For what is drawn at random.")]
+dtype_option = Annotated[
+    str | None,
+    typer.Option("--dtype", metavar="TYPE", rich_help_panel=_MACHINE, help="Arithmetic: float32 on the CPU, else as stored."),
+]
 json_option = Annotated[
     bool, typer.Option("--json", rich_help_panel=_OUTPUT, help="The last line of standard output is one JSON document.")
 ]

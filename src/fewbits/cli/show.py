@@ -88,6 +88,19 @@ def evaluated(rows: Sequence[Row]) -> None:
         out.print(f"[yellow]{note}[/yellow]")
 
 
+def piece(text: str) -> None:
+    """A piece of text, at once."""
+    print(text, end="", flush=True)
+
+
+def written(row: Row) -> None:
+    """The end of a text; on standard error how fast it came."""
+    print(flush=True)
+    read, wrote = row.measures["prefill_speed"], row.measures.get("decode_speed")
+    speeds = f"read {read.value:,.0f} tokens/s" + (f", wrote {wrote.value:,.1f} tokens/s" if wrote else "")
+    console(stderr=True).print(f"[dim]{row.label}: {speeds} ({read.protocol})[/dim]")
+
+
 def document(rows: Sequence[Row]) -> None:
     """The JSON document, on one line, the last of standard output."""
     print(json.dumps(as_document(rows), ensure_ascii=False))

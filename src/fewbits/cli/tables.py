@@ -9,10 +9,10 @@ from rich.table import Table
 MIB = 1024**2
 
 
-def console() -> Console:
-    """Standard output; plain text, as wide as it needs, when it is not a terminal."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=200, color_system=None)
+def console(*, stderr: bool = False) -> Console:
+    """Standard output (or error); plain text, as wide as it needs, when it is not a terminal."""
+    out = Console(highlight=False, stderr=stderr)
+    return out if out.is_terminal else Console(highlight=False, width=200, color_system=None, stderr=stderr)
 
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -6,8 +6,6 @@ that a scheme was applied to; else the original that a saved folder remembers, i
 
 from collections.abc import Sequence
 
-import torch
-
 from fewbits import models
 from fewbits.apply import plan_of, quantize
 from fewbits.errors import FewbitsError
@@ -23,6 +21,7 @@ from fewbits.measure.running import device_of
 from fewbits.measure.size import resident, size
 from fewbits.measure.speed import quantize_time
 from fewbits.models import Loaded
+from fewbits.models.options import arithmetic_dtype
 from fewbits.plan import Plan
 from fewbits.runtime import cpu
 from fewbits.storage.load import original_of
@@ -50,7 +49,7 @@ def _load(name: str, settings: Settings) -> Loaded:
 def _entry(loaded: Loaded, settings: Settings, **measures: Measure) -> Entry:
     """Sizes are those of the model as it is stored; from here on it is cast to the dtype of the arithmetic."""
     found = {"size": size(loaded.model), **measures}
-    dtype = _arithmetic(settings)
+    dtype = arithmetic_dtype(settings.dtype, settings.device)
     if dtype is not None:
         loaded.model.to(dtype)
     if cpu.running():
@@ -72,17 +71,6 @@ def _quantized(name: str, plan: Plan, settings: Settings) -> Entry:
     loaded = _load(name, settings)
     _, took = quantize_time(lambda: quantize(loaded.model, plan), settings.device)
     return _entry(loaded, settings, quantize_time=took)
-
-
-def _arithmetic(settings: Settings) -> torch.dtype | None:
-    """The dtype to compute in; None is that of the stored weights."""
-    name = settings.dtype or ("float32" if settings.device == "cpu" else "auto")
-    if name == "auto":
-        return None
-    dtype = getattr(torch, name, None)
-    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise FewbitsError(f"unknown dtype '{name}': float32, float16, bfloat16 or auto")
-    return dtype
 
 
 def _find_references(entries: list[Entry], schemes: int, settings: Settings) -> None:

@@ -35,6 +35,11 @@ def parse_dtype(dtype: str | torch.dtype) -> torch.dtype | None:
     return found
 
 
+def arithmetic_dtype(dtype: str | None, device: str | torch.device) -> torch.dtype | None:
+    """The dtype to compute in; None is that of the stored weights. Without a `dtype` it is float32 on the CPU."""
+    return parse_dtype(dtype or ("float32" if torch.device(device).type == "cpu" else "auto"))
+
+
 def parse_device(device: str | torch.device) -> torch.device:
     """A device that this machine has. Raises FewbitsError for another."""
     try:

@@ -5,6 +5,7 @@ graph: the model's own step, recorded once as a CUDA graph over a static cache: 
 plain: the model's own step, called again and again
 """
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -34,17 +35,19 @@ class PlainDecoder:
     def tokens(self, ids: Int[Tensor, "batch n"], mask: Tensor | None, count: int) -> Iterator[Int[Tensor, "batch steps"]]:
         """One step at a time."""
         generator = torch.Generator(ids.device).manual_seed(self.sampling.seed)
-        mask = torch.ones_like(ids) if mask is None else mask
-        cache, inputs = None, ids
+        options: dict[str, Any] = {"past_key_values": None, "use_cache": True}
+        if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
+            options["logits_to_keep"] = 1  # the vocabulary's products for the last token of the prompt alone
+        inputs = ids
         for _ in range(count):
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
+            if mask is not None:
+                positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
+                options |= {"attention_mask": mask, "position_ids": positions}
+                mask = torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1)
             with torch.inference_mode():
-                out = self.model(
-                    input_ids=inputs, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-                )
-            cache = out.past_key_values
+                out = self.model(input_ids=inputs, **options)
+            options["past_key_values"] = out.past_key_values
             inputs = self.sampling.choose(out.logits[:, -1], generator)[:, None]
-            mask = torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1)
             yield inputs
 
 

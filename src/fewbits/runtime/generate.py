@@ -1,6 +1,6 @@
 """Text from a language model: greedy or sampled, one sequence or a batch, all at once or as it is made."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -64,7 +64,7 @@ def stream(
     ends = _ends(model) if stop is None else frozenset(stop)
     pieces = _until(ends, model, ids, mask, max_new_tokens, sampling, burst)
     if isinstance(prompt, str):
-        return _texts(pieces, tokenizer)
+        return texts(pieces, tokenizer)
     single = (isinstance(prompt, Tensor) and prompt.dim() == 1) or (isinstance(prompt, Sequence) and isinstance(prompt[0], int))
     return (piece[0] if single else piece for piece in pieces)
 
@@ -99,8 +99,8 @@ def _cut(piece: Tensor, stops: Tensor, last: Tensor | None) -> tuple[Tensor, Ten
     return torch.stack(columns, dim=1), last, len(columns)
 
 
-def _texts(pieces: Iterator[Tensor], tokenizer: Any) -> Iterator[str]:
-    """Text as far as it is whole: a character's bytes may come in several tokens."""
+def texts(pieces: Iterable[Int[Tensor, "_ _"]], tokenizer: Any) -> Iterator[str]:
+    """The text of one sequence as far as it is whole: a character's bytes may come in several tokens."""
     ids: list[int] = []
     told = ""
     for piece in pieces:
