@@ -13,18 +13,22 @@ from torch import Tensor
 
 from fewbits.errors import FewbitsError
 from fewbits.formats import META_BLOCK, Meta
+from fewbits.pieces import Piece, meta_pieces
 
 FLOATS: dict[Meta, torch.dtype] = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 _BITS = {torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
+_HELD: dict[str, torch.dtype] = {"uint8": torch.uint8, "int16": torch.int16, "int32": torch.int32}
 Spec = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 def spec(name: str, count: int, meta: Meta) -> Spec:
     """Shapes and dtypes of the tensors that store `count` values under `name`."""
-    if meta == "q8":
-        blocks = -(-count // META_BLOCK)
-        return {f"{name}_codes": ((count,), torch.uint8), f"{name}_steps": ((blocks, 2), torch.int32)}
-    return {name: ((count,), _BITS[FLOATS[meta]])}
+    return as_spec(meta_pieces(name, count, meta))
+
+
+def as_spec(pieces: Mapping[str, Piece]) -> Spec:
+    """Shapes and torch dtypes of what is stored."""
+    return {name: (piece.shape, _HELD[piece.held]) for name, piece in pieces.items()}
 
 
 def store(name: str, values: Float[Tensor, " n"], meta: Meta) -> dict[str, Tensor]:

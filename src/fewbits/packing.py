@@ -15,13 +15,9 @@ from torch import Tensor
 
 from fewbits import solvers
 from fewbits.errors import FewbitsError
+from fewbits.pieces import packed_bytes
 
 CHUNK = 1 << 20  # codes packed at a time: bounds the working memory to about 3 MiB
-
-
-def packed_bytes(count: int, bits: int) -> int:
-    """Bytes that `count` codes of `bits` bits take."""
-    return (count * bits + 7) // 8
 
 
 def pack(codes: UInt8[Tensor, " n"], bits: int) -> UInt8[Tensor, " m"]:

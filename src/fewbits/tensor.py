@@ -24,7 +24,8 @@ from fewbits import meta
 from fewbits.codebooks import codebook_of
 from fewbits.errors import FewbitsError
 from fewbits.formats import Format
-from fewbits.packing import pack, packed_bytes, unpack
+from fewbits.packing import pack, unpack
+from fewbits.pieces import grid_shape, matrix_shape, pieces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,28 +125,9 @@ def read_zero(
     return (zeros.view(grid) if at is None else zeros[at]).float()
 
 
-def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Outputs x inputs; a convolution's input channels and kernel are flattened to its inputs."""
-    return shape[0], prod(shape[1:])
-
-
-def grid_shape(format: Format, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Shape of the scale."""
-    rows, cols = matrix_shape(shape)
-    r, c = format.block(rows, cols)
-    return rows // r, cols // c
-
-
 def layout(format: Format, shape: tuple[int, ...]) -> meta.Spec:
-    """Name, shape and dtype of every tensor that a quantized weight of this shape stores: the one truth about its bytes."""
-    scales = prod(grid_shape(format, shape))
-    stored: meta.Spec = {"codes": ((packed_bytes(prod(shape), format.bits),), torch.uint8)}
-    stored |= meta.spec("scale", scales, format.meta)
-    if format.integer_zero:
-        stored["zero"] = ((packed_bytes(scales, format.bits),), torch.uint8)
-    elif format.has_zero:
-        stored |= meta.spec("zero", scales, format.meta)
-    return stored
+    """Name, shape and dtype of every tensor that a quantized weight of this shape stores (see `pieces`)."""
+    return meta.as_spec(pieces(format, shape))
 
 
 def assemble(

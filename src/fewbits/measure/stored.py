@@ -11,8 +11,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from fewbits import meta
 from fewbits.layers import QuantizedLayer
+from fewbits.pieces import pieces
 
 Role = Literal["codes", "meta", "kept"]
 
@@ -122,14 +122,7 @@ def _describe(modules: dict[str, nn.Module], name: str, tensor: Tensor) -> Store
 
 
 def _role(module: nn.Module, own: str, tensor: Tensor) -> tuple[Role, str]:
-    plain = str(tensor.dtype).removeprefix("torch.")
-    if not isinstance(module, QuantizedLayer) or not own.startswith(("codes", "scale", "zero")):
-        return "kept", plain
-    format = module.scheme.format
-    if own == "codes":
-        return "codes", f"{format.kind}{format.bits}"
-    if own == "zero" and format.integer_zero:
-        return "meta", f"uint{format.bits}"
-    if own.endswith("_codes") or format.meta == "q8":
-        return "meta", plain if own.endswith("_codes") else "float32"
-    return "meta", str(meta.FLOATS[format.meta]).removeprefix("torch.")
+    stored = pieces(module.scheme.format, module.shape) if isinstance(module, QuantizedLayer) else {}
+    if own in stored:
+        return stored[own].role, stored[own].means
+    return "kept", str(tensor.dtype).removeprefix("torch.")
