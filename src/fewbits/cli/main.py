@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from fewbits.cli import eval, generate, quantize, size
+from fewbits.cli import bench, doctor, eval, generate, quantize, size
 from fewbits.cli.options import version_option
 from fewbits.errors import FewbitsError
 
@@ -19,6 +19,8 @@ app = typer.Typer(
 app.command("quantize", no_args_is_help=True)(quantize.command)
 app.command("eval", no_args_is_help=True)(eval.command)
 app.command("generate", no_args_is_help=True)(generate.command)
+app.command("doctor")(doctor.command)
+app.command("bench")(bench.command)
 app.command("size", no_args_is_help=True)(size.command)
 
 

@@ -1,0 +1,62 @@
+"""Kernels and decoding, each beside the machine's limit: the bandwidth of its memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fewbits import models
+from fewbits.doctor.layers import LayerTime, time_layer
+from fewbits.doctor.limits import Limits
+from fewbits.doctor.predict import best, bytes_per_token, plain_plan, time_models, twin
+from fewbits.errors import FewbitsError
+from fewbits.measure.speed import Timing
+from fewbits.plan import Plan
+from fewbits.progress import track
+
+SHAPES = ("2048x2048", "8192x2048", "2048x8192")
+BATCHES = (1, 16, 128)
+SCHEMES = ("int8", "uint4g64", "uint3g64", "uint2g64", "nf4g64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """Writing by one model under one plan (None: as it is): tokens/s of the fastest run, and bytes of weights of each token."""
+
+    model: str
+    plan: Plan | None
+    speed: float
+    bytes_per_token: int
+
+    def share(self, limits: Limits) -> float:
+        """Of what the bandwidth would allow, if every weight came from memory."""
+        return self.speed * self.bytes_per_token / limits.bandwidth
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """Outputs and inputs, from `2048x8192`."""
+    rows, _, cols = text.partition("x")
+    if not (rows.isdigit() and cols.isdigit() and int(rows) and int(cols)):
+        raise FewbitsError(f"a shape is OUTPUTSxINPUTS, such as 2048x8192, not '{text}'")
+    return int(rows), int(cols)
+
+
+def time_kernels(shapes: Sequence[str], schemes: Sequence[str], batches: Sequence[int]) -> list[LayerTime]:
+    """One layer of each shape in each scheme, on each batch."""
+    sizes = [parse_shape(shape) for shape in shapes]
+    formats = [str(scheme.format) for plan in map(Plan.of, schemes) if (scheme := plan.rules[0].scheme) is not None]
+    return [t for size in track(sizes, "timing layers", unit="shape") for t in time_layer(*size, formats, batches)]
+
+
+def time_decoding(name: str, schemes: Sequence[str], repeats: int) -> list[Decoding]:
+    """Writing by a model in float32 as it is and in each scheme, in turn."""
+    from fewbits.apply import plan_of, quantize
+
+    loaded = models.load(name, dtype="float32")
+    if loaded.task != "causal-lm" or plan_of(loaded.model) is not None:
+        raise FewbitsError(f"{name}: decoding is timed of a causal language model as it was trained")
+    plans = [plain_plan(Plan.of(scheme)) for scheme in schemes]
+    sides = [loaded.model, *(quantize(twin(loaded.model), plan) for plan in plans)]
+    runs = time_models(sides, Timing(repeats=repeats, warmup=1))
+    return [
+        Decoding(model=name, plan=plan_of(side), speed=best(run.decode_speed), bytes_per_token=bytes_per_token(side, 4))
+        for side, run in zip(sides, runs, strict=True)
+    ]
