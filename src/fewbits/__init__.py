@@ -14,6 +14,7 @@ from fewbits.errors import FewbitsError
 if TYPE_CHECKING:
     from fewbits.apply import plan_of, quantize
     from fewbits.runtime.generate import generate, stream
+    from fewbits.search.tune import tune
     from fewbits.storage.load import load
     from fewbits.storage.plugin import FewbitsConfig
     from fewbits.storage.save import save
@@ -28,9 +29,10 @@ _PUBLIC = {
     "quantize": "fewbits.apply",
     "save": "fewbits.storage.save",
     "stream": "fewbits.runtime.generate",
+    "tune": "fewbits.search.tune",
 }
 
-__all__ = ["FewbitsConfig", "FewbitsError", "__version__", "generate", "load", "plan_of", "quantize", "save", "stream"]
+__all__ = ["FewbitsConfig", "FewbitsError", "__version__", "generate", "load", "plan_of", "quantize", "save", "stream", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,96 @@
+"""Limits in the user's units: `size<=16MiB`, `ppl<=+2%`, `accuracy>=-0.5pt`, `kl<=0.05`, `bits<=4.25`, `memory<=6GiB`.
+
+    MEASURE (<= | >=) [+ | -] NUMBER [UNIT]
+
+A signed percentage is relative to the original (`+2%` is 1.02 times it), `pt` are percentage points from it; a percentage
+without a sign is a share (`90%` is 0.9). Bytes take B, kB, MB, GB (powers of 1000) and KiB, MiB, GiB (of 1024).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from fewbits.errors import FewbitsError
+
+Base = Literal["absolute", "relative", "points"]
+BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+SENSE = {"size": "<=", "bits": "<=", "memory": "<=", "kl": "<=", "ppl": "<=", "loss": "<=", "accuracy": ">=", "top1": ">="}
+COSTS = ("size", "bits", "memory")  # known from the plan alone; the others are measured
+_IN_BYTES = ("size", "memory")
+_RELATIVE = ("size", "memory", "ppl", "loss", "accuracy")
+_SHARES = ("accuracy", "top1")
+_GRAMMAR = re.compile(r"\s*([a-z_0-9]+)\s*(<=|>=|=<|=>|==|=|<|>)\s*([+-]?)([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-zA-Z%]*)\s*")
+EXAMPLES = "'size<=16MiB', 'ppl<=+2%', 'accuracy>=90%', 'accuracy>=-0.5pt', 'kl<=0.05', 'bits<=4.25'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A bound on one measure. `value` is in the measure's unit (bytes, share, nats); with `relative` a factor of the
+    original's value, with `points` a share to be added to it.
+    """
+
+    measure: str
+    value: float
+    base: Base = "absolute"
+    text: str = ""
+
+    @property
+    def is_cost(self) -> bool:
+        return self.measure in COSTS
+
+    @property
+    def is_most(self) -> bool:
+        """Whether it bounds from above."""
+        return SENSE[self.measure] == "<="
+
+    def bound(self, original: float) -> float:
+        """The bound in the measure's own unit, given what the original measures."""
+        if self.base == "relative":
+            return original * self.value
+        return original + self.value if self.base == "points" else self.value
+
+    def __str__(self) -> str:
+        return self.text or f"{self.measure}{SENSE[self.measure]}{self.value:g}"
+
+
+def parse_limit(text: str) -> Limit:
+    """Read a limit. Raises FewbitsError that says what is wrong and what would do."""
+    match = _GRAMMAR.fullmatch(text)
+    if match is None:
+        raise FewbitsError(f"a limit is MEASURE<=VALUE or MEASURE>=VALUE, such as {EXAMPLES}, not '{text}'")
+    name, sense, sign, number, unit = match.groups()
+    if name not in SENSE:
+        raise FewbitsError(f"limit '{text}': no limit on '{name}', only on {', '.join(SENSE)}")
+    if sense != SENSE[name]:
+        raise FewbitsError(
+            f"limit '{text}': {name} is bounded by {SENSE[name]}, as in '{name}{SENSE[name]}{sign}{number}{unit}'"
+        )
+    value, base = _value(text, name, sign, float(number), unit)
+    return Limit(measure=name, value=value, base=base, text=text.replace(" ", ""))
+
+
+def _value(text: str, name: str, sign: str, number: float, unit: str) -> tuple[float, Base]:
+    signed = -number if sign == "-" else number
+    if unit == "pt":
+        if name not in _SHARES or not sign:
+            raise FewbitsError(f"limit '{text}': points from the original go with a sign and with {' and '.join(_SHARES)}")
+        return signed / 100, "points"
+    if unit == "%" and sign:
+        if name not in _RELATIVE:
+            raise FewbitsError(
+                f"limit '{text}': {name} is already relative to the original: give a number, such as {name}<=0.05"
+            )
+        return 1 + signed / 100, "relative"
+    if sign:
+        raise FewbitsError(f"limit '{text}': a sign means relative to the original, in % or pt, as in 'ppl<=+2%'")
+    if unit == "%" and (name in _SHARES or name in _IN_BYTES):
+        return number / 100, "absolute" if name in _SHARES else "relative"
+    if name in _IN_BYTES:
+        if unit.upper() not in BYTES:
+            raise FewbitsError(f"limit '{text}': unknown unit '{unit}': B, kB, MB, GB, KiB, MiB or GiB")
+        return number * BYTES[unit.upper()], "absolute"
+    if unit:
+        raise FewbitsError(f"limit '{text}': {name} has no unit '{unit}'")
+    if name in _SHARES and number > 1:
+        raise FewbitsError(f"limit '{text}': {name} is a share: '{name}>={number:g}%'")
+    return number, "absolute"
