@@ -1,0 +1,44 @@
+"""Figures as they are read: so many digits as tell two rows apart, uncertainty beside them, bytes in MiB."""
+
+from math import isfinite
+
+from fewbits.report.page import Cell
+
+MIB = 1024**2
+MINUS, DASH = "\u2212", "\u2013"  # as print has them
+NONE = Cell(text=DASH)
+MOST = 1e6  # figures above it are written as powers of ten
+
+
+def number(value: float | None, digits: int = 2, *, se: float | None = None, times: float = 1.0, unit: str = "") -> Cell:
+    """A figure with its standard error, both times a factor (100 for shares as percentages)."""
+    if value is None:
+        return NONE
+    note = "" if se is None else f"± {times * se:,.{digits}f}"
+    return Cell(text=plain(times * value, digits) + unit, note=note, value=value)
+
+
+def plain(value: float, digits: int = 2) -> str:
+    """A figure with separators; what is beyond a million as a power of ten."""
+    if not isfinite(value):
+        return "∞" if value > 0 else f"{MINUS}∞" if value < 0 else "not a number"
+    return f"{value:.2e}" if abs(value) >= MOST and digits else f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def short(value: float) -> str:
+    """Three significant digits, for axes, sentences and labels: 0.0292, 33.2, 1,161."""
+    if not isfinite(value) or value == 0:
+        return plain(value, 0)
+    if abs(value) >= MOST or abs(value) < 1e-4:
+        return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e").replace("-", MINUS)
+    digits = max(0, 2 - _exponent(value))
+    return plain(value, digits)
+
+
+def mib(count: float | None, digits: int = 3) -> Cell:
+    """Bytes as MiB."""
+    return NONE if count is None else Cell(text=f"{count / MIB:,.{digits}f}", value=count)
+
+
+def _exponent(value: float) -> int:
+    return int(f"{abs(value):.2e}".partition("e")[2])
