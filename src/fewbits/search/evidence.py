@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fewbits.measure.divergence import Remembered
 from fewbits.measure.images import Batches, score_images
+from fewbits.measure.result import Measure
 from fewbits.measure.text import score_tokens
 from fewbits.measure.windows import Cut
 from fewbits.search.store import Store
@@ -42,6 +43,23 @@ class Evidence:
             return self.value("ppl") * self.se("nll")
         return _ratio_se(self.sums[name], self.counts)
 
+    def measures(self, protocol: str, data: str) -> tuple[Measure, ...]:
+        """All of it as measures: `kl`, `top1`, `ppl`, `accuracy`, `loss`."""
+        units = {"kl": "nats"}
+        names = ["ppl" if name == "nll" else name for name in self.sums]
+        return tuple(
+            Measure(
+                name=name,
+                value=self.value(name),
+                unit=units.get(name, ""),
+                se=self.se(name),
+                n=sum(self.counts),
+                protocol=protocol,
+                data=data,
+            )
+            for name in names
+        )
+
     def change(self, other: "Evidence", name: str) -> tuple[float, float]:
         """How much larger a measure is here than there, and the standard error of that, cluster by cluster in pairs; of `nll`
         for `ppl`.
@@ -70,6 +88,9 @@ class Verification(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def protocol(self) -> str: ...
+
     def score(self, model: nn.Module, reference: nn.Module) -> Evidence: ...
 
 
@@ -83,6 +104,10 @@ class TextVerification:
     @property
     def digest(self) -> str:
         return f"{self.cut.data} {self.cut.protocol}"
+
+    @property
+    def protocol(self) -> str:
+        return str(self.cut.protocol)
 
     def score(self, model: nn.Module, reference: nn.Module) -> Evidence:
         found = score_tokens(model, self.cut, reference=reference)
@@ -98,6 +123,7 @@ class ImageVerification:
     batches: Batches
     digest: str
     name: str = "images"
+    protocol: str = "images"
 
     def score(self, model: nn.Module, reference: nn.Module) -> Evidence:
         found = score_images(model, self.batches, reference=reference)
@@ -114,6 +140,7 @@ class LossVerification:
     loss_of: Any
     digest: str
     name: str = "batches"
+    protocol: str = "batches"
 
     def score(self, model: nn.Module, reference: nn.Module) -> Evidence:
         with torch.no_grad():

@@ -8,7 +8,6 @@ This is the Fisher information along the actual error, with all correlations amo
 gradients times squared errors, leaves them out (Dong et al. 2019, HAWQ, arXiv:1905.03696, has the Hessian's trace instead).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +21,7 @@ from fewbits.search.store import Store
 from fewbits.search.trial import Trial
 
 MOST_BYTES = 1 << 30  # of gradients in memory, in bf16: their rounding errors average out
+CHUNK = 1 << 17  # weights whose gradients are turned into f32 at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,22 +54,23 @@ def _part(trial: Trial, objective: Objective, start: int, stop: int) -> dict[str
     """Sums over some pseudo-losses: for each unit and option [<g, E>^2, <g^2, E^2>]."""
     names = [name for unit in trial.space.units for name in unit.layers]
     gradients, rows = _gradients(trial, objective, names, start, stop)
-    found = []
-    for unit in trial.space.units:
-        scores = [_score(trial, unit.layers, gradients, [trial.error(n, unit, c) for n in unit.layers]) for c in _open(unit)]
-        found.append([*scores, [0.0, 0.0]])
+    found = [[*_unit_scores(trial, unit, gradients), [0.0, 0.0]] for unit in track(trial.space.units, "scoring", unit="layer")]
     return {"rows": rows, "sums": found}
 
 
-def _open(unit: Unit) -> range:
-    """All options but the last, which keeps the layer."""
-    return range(len(unit.options) - 1)
-
-
-def _score(trial: Trial, names: Sequence[str], gradients: dict[str, Tensor], errors: list[Tensor]) -> list[float]:
-    along = sum(gradients[n].float() @ e.reshape(-1) for n, e in zip(names, errors, strict=True))
-    squares = sum((gradients[n].float() ** 2).sum(dim=0) @ e.reshape(-1) ** 2 for n, e in zip(names, errors, strict=True))
-    return [float(torch.as_tensor(along).square().sum()), float(squares)]
+def _unit_scores(trial: Trial, unit: Unit, gradients: dict[str, Tensor]) -> list[list[float]]:
+    """The sums for every option of a unit but the last, which keeps the layer."""
+    options = range(len(unit.options) - 1)
+    device = trial.weight(unit.layers[0]).device
+    along, squares = torch.zeros(1, device=device), torch.zeros(1, device=device)
+    for name in unit.layers:
+        errors = torch.stack([trial.error(name, unit, option).reshape(-1) for option in options])
+        for first in range(0, errors.shape[1], CHUNK):
+            part = gradients[name][:, first : first + CHUNK].float()
+            error = errors[:, first : first + CHUNK]
+            along = along + part @ error.T
+            squares = squares + part.square_().sum(dim=0) @ error.square().T
+    return [list(pair) for pair in zip(along.double().square().sum(dim=0).tolist(), squares.tolist(), strict=True)]
 
 
 def _gradients(
@@ -77,7 +78,10 @@ def _gradients(
 ) -> tuple[dict[str, Float[Tensor, "samples params"]], int]:
     """The gradients of each pseudo-loss at every layer's weight, flat; and the rows that they stand for."""
     weights = [trial.weight(name) for name in names]
-    found = {name: torch.empty(stop - start, w.numel(), dtype=torch.bfloat16) for name, w in zip(names, weights, strict=True)}
+    found = {
+        name: torch.empty(stop - start, w.numel(), dtype=torch.bfloat16, device=w.device)
+        for name, w in zip(names, weights, strict=True)
+    }
     rows = 0
     for weight in weights:
         weight.requires_grad_(True)

@@ -1,9 +1,10 @@
-"""Limits in the user's units: `size<=16MiB`, `ppl<=+2%`, `accuracy>=-0.5pt`, `kl<=0.05`, `bits<=4.25`, `memory<=6GiB`.
+"""Limits in the user's units: `size<=16MiB`, `ppl<=+2%`, `accuracy>=-0.5pt`, `kl<=0.05`, `decode_speed>=100`, `latency<=20ms`.
 
     MEASURE (<= | >=) [+ | -] NUMBER [UNIT]
 
 A signed percentage is relative to the original (`+2%` is 1.02 times it), `pt` are percentage points from it; a percentage
-without a sign is a share (`90%` is 0.9). Bytes take B, kB, MB, GB (powers of 1000) and KiB, MiB, GiB (of 1024).
+without a sign is a share (`90%` is 0.9), of the original where the measure is none itself (`size<=25%`). Bytes take B, kB, MB,
+GB (powers of 1000) and KiB, MiB, GiB (of 1024), times s, ms and us; `decode_speed` is in tokens a second.
 """
 
 import re
@@ -14,13 +15,19 @@ from fewbits.errors import FewbitsError
 
 Base = Literal["absolute", "relative", "points"]
 BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-SENSE = {"size": "<=", "bits": "<=", "memory": "<=", "kl": "<=", "ppl": "<=", "loss": "<=", "accuracy": ">=", "top1": ">="}
+TIMES = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+SENSE = {
+    "size": "<=", "bits": "<=", "memory": "<=", "latency": "<=", "decode_speed": ">=",
+    "kl": "<=", "ppl": "<=", "loss": "<=", "accuracy": ">=", "top1": ">=",
+}  # fmt: skip
 COSTS = ("size", "bits", "memory")  # known from the plan alone; the others are measured
+SPEEDS = ("decode_speed", "latency")  # told from a table of layers' times, then measured
 _IN_BYTES = ("size", "memory")
-_RELATIVE = ("size", "memory", "ppl", "loss", "accuracy")
+_UNITS = dict.fromkeys(_IN_BYTES, ("B", "kB", "MB", "GB", "KiB", "MiB", "GiB")) | {"latency": ("s", "ms", "us")}
+_RELATIVE = ("size", "memory", "ppl", "loss", "accuracy", "decode_speed", "latency")
 _SHARES = ("accuracy", "top1")
 _GRAMMAR = re.compile(r"\s*([a-z_0-9]+)\s*(<=|>=|=<|=>|==|=|<|>)\s*([+-]?)([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-zA-Z%]*)\s*")
-EXAMPLES = "'size<=16MiB', 'ppl<=+2%', 'accuracy>=90%', 'accuracy>=-0.5pt', 'kl<=0.05', 'bits<=4.25'"
+EXAMPLES = "'size<=16MiB', 'ppl<=+2%', 'accuracy>=90%', 'accuracy>=-0.5pt', 'kl<=0.05', 'decode_speed>=100'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +44,10 @@ class Limit:
     @property
     def is_cost(self) -> bool:
         return self.measure in COSTS
+
+    @property
+    def is_speed(self) -> bool:
+        return self.measure in SPEEDS
 
     @property
     def is_most(self) -> bool:
@@ -70,27 +81,28 @@ def parse_limit(text: str) -> Limit:
 
 
 def _value(text: str, name: str, sign: str, number: float, unit: str) -> tuple[float, Base]:
-    signed = -number if sign == "-" else number
+    if sign or unit == "pt":
+        return _relative(text, name, sign, -number if sign == "-" else number, unit)
+    if unit == "%" and (name in _SHARES or name in _RELATIVE):
+        return number / 100, "absolute" if name in _SHARES else "relative"
+    units = BYTES if name in _IN_BYTES else TIMES if name == "latency" else {}
+    known = unit.upper() if units is BYTES else unit
+    if unit and known not in units:
+        offered = f"unknown unit '{unit}': {', '.join(_UNITS[name])}" if units else f"{name} has no unit '{unit}'"
+        raise FewbitsError(f"limit '{text}': {offered}")
+    if name in _SHARES and number > 1:
+        raise FewbitsError(f"limit '{text}': {name} is a share: '{name}>={number:g}%'")
+    return number * units.get(known, 1), "absolute"
+
+
+def _relative(text: str, name: str, sign: str, signed: float, unit: str) -> tuple[float, Base]:
+    """What is told by a sign: per cent of the original, or points from it."""
     if unit == "pt":
         if name not in _SHARES or not sign:
             raise FewbitsError(f"limit '{text}': points from the original go with a sign and with {' and '.join(_SHARES)}")
         return signed / 100, "points"
-    if unit == "%" and sign:
-        if name not in _RELATIVE:
-            raise FewbitsError(
-                f"limit '{text}': {name} is already relative to the original: give a number, such as {name}<=0.05"
-            )
-        return 1 + signed / 100, "relative"
-    if sign:
+    if unit != "%":
         raise FewbitsError(f"limit '{text}': a sign means relative to the original, in % or pt, as in 'ppl<=+2%'")
-    if unit == "%" and (name in _SHARES or name in _IN_BYTES):
-        return number / 100, "absolute" if name in _SHARES else "relative"
-    if name in _IN_BYTES:
-        if unit.upper() not in BYTES:
-            raise FewbitsError(f"limit '{text}': unknown unit '{unit}': B, kB, MB, GB, KiB, MiB or GiB")
-        return number * BYTES[unit.upper()], "absolute"
-    if unit:
-        raise FewbitsError(f"limit '{text}': {name} has no unit '{unit}'")
-    if name in _SHARES and number > 1:
-        raise FewbitsError(f"limit '{text}': {name} is a share: '{name}>={number:g}%'")
-    return number, "absolute"
+    if name not in _RELATIVE:
+        raise FewbitsError(f"limit '{text}': {name} is already relative to the original: give a number, such as {name}<=0.05")
+    return 1 + signed / 100, "relative"

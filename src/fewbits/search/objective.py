@@ -22,6 +22,7 @@ class Objective(ABC):
     digest: str
     unit: str = "nats"
     batches: Sequence[Any]
+    cluster: int = 1  # rows that belong together: the tokens of a window
 
     @abstractmethod
     def remember(self, model: nn.Module) -> None:
@@ -30,6 +31,10 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, model: nn.Module, at: int) -> Float[Tensor, " n"]:
         """What the model loses on each row of one batch, against the original."""
+
+    def tensor(self) -> Tensor | None:
+        """Inputs that the model takes as they are, to time it on; None where batches are something else."""
+        return None
 
     @abstractmethod
     def samples(self) -> int:
@@ -53,9 +58,11 @@ class Divergence(Objective):
         self.batches, self.causal, self.sample, self.seed = tuple(batches), causal, sample, seed
         self.digest = digest_of(self.batches)
         self._inputs = torch.cat(list(self.batches))
+        self.cluster = self._inputs.shape[1] - 1 if causal else 1
         self._answers: list[tuple[Tensor, Tensor]] = []
 
     def remember(self, model: nn.Module) -> None:
+        self._answers = []
         with evaluating(model):
             for inputs in self.batches:
                 log_p = self._rows(model, inputs).log_softmax(dim=-1)
@@ -67,6 +74,9 @@ class Divergence(Objective):
         p, entropy = self._answers[at]
         z = self._rows(model, self.batches[at])
         return entropy - torch.linalg.vecdot(p, z) + z.logsumexp(dim=-1)
+
+    def tensor(self) -> Tensor | None:
+        return self._inputs
 
     def samples(self) -> int:
         return len(self._inputs) // self.sample

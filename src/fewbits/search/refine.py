@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fewbits.search.frontier import Table
 from fewbits.search.measured import Bench, Flip
+from fewbits.search.pick import added
 
 DAMPING = 0.7  # of the corrections, in logarithms: a full step swings between two plans
 MOST = 8.0  # a correction of one round lies within 1/8 and 8
@@ -31,7 +32,7 @@ def refine(bench: Bench, table: Table, solve: Solver, *, rounds: int) -> Refined
     choice = solve(table)
     if choice is None:
         return None
-    tried = [(choice, predicted(table, choice), bench.loss(choice))]
+    tried = [(choice, added(table, choice), bench.loss(choice))]
     best, best_table = tried[0], table
     for _ in range(rounds):
         table = corrected(bench, table, choice, tried[-1][2])
@@ -39,15 +40,10 @@ def refine(bench: Bench, table: Table, solve: Solver, *, rounds: int) -> Refined
         if following is None or following in [t[0] for t in tried]:
             break
         choice = following
-        tried.append((choice, predicted(table, choice), bench.loss(choice)))
+        tried.append((choice, added(table, choice), bench.loss(choice)))
         if tried[-1][2] < best[2]:
             best, best_table = tried[-1], table
     return Refined(choice=best[0], loss=best[2], table=best_table, tried=tuple(tried))
-
-
-def predicted(table: Table, choice: Sequence[int]) -> float:
-    """The sum of the layers' losses."""
-    return sum(row[c] for row, c in zip(table, choice, strict=True))
 
 
 def corrected(bench: Bench, table: Table, choice: tuple[int, ...], loss: float) -> list[list[float]]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import exp
 
 from fewbits.errors import FewbitsError
+from fewbits.measure.result import Measure
+from fewbits.search.costs import Costs
 from fewbits.search.evidence import Z95, Evidence
 from fewbits.search.limits import Limit
 
@@ -25,22 +27,43 @@ class Verdict:
     @property
     def told(self) -> str:
         """For a line of text."""
-        if self.limit.is_cost:
-            return f"{self.value:,.6g} against {self.bound:,.6g}"
+        if self.limit.is_cost or self.limit.is_speed:
+            return f"{shown(self.limit.measure, self.value)} against {shown(self.limit.measure, self.bound)}"
         return f"{self.value:.5g}, with 95 % certainty no worse than {self.worst:.5g}, against {self.bound:.5g}"
 
 
+def shown(measure: str, value: float) -> str:
+    """A value with its unit."""
+    if measure in ("size", "memory"):
+        return f"{value:,.0f} B"
+    if measure == "latency":
+        return f"{1000 * value:,.4g} ms"
+    return f"{value:,.4g}" + {"decode_speed": " tokens/s", "bits": " bits"}.get(measure, "")
+
+
 def judge_limits(
-    limits: Sequence[Limit], evidence: Evidence, original: Evidence, costs: Mapping[str, float], kept: int
+    limits: Sequence[Limit],
+    evidence: Evidence,
+    original: Evidence,
+    costs: Costs,
+    choice: Sequence[int],
+    speeds: Mapping[str, Measure],
 ) -> tuple[Verdict, ...]:
-    """A verdict on each limit. `kept` are the bytes of the original. Raises FewbitsError for what was not measured."""
-    return tuple(_cost(limit, costs, kept) if limit.is_cost else _quality(limit, evidence, original) for limit in limits)
+    """A verdict on each limit; a speed that is not measured yet is judged as predicted.
+
+    Raises FewbitsError for what was not measured.
+    """
+    return tuple(
+        _cost(limit, costs, choice, speeds.get(limit.measure))
+        if limit.is_cost or limit.is_speed
+        else _quality(limit, evidence, original)
+        for limit in limits
+    )
 
 
-def _cost(limit: Limit, costs: Mapping[str, float], kept: int) -> Verdict:
-    original = kept + costs["memory"] - costs["size"] if limit.measure == "memory" else kept
-    value = costs[limit.measure]
-    return Verdict(limit=limit, value=value, worst=value, bound=limit.bound(original))
+def _cost(limit: Limit, costs: Costs, choice: Sequence[int], measured: Measure | None) -> Verdict:
+    value = costs.value(limit.measure, choice) if measured is None else float(measured.value)
+    return Verdict(limit=limit, value=value, worst=value, bound=limit.bound(costs.original(limit.measure)))
 
 
 def _quality(limit: Limit, evidence: Evidence, original: Evidence) -> Verdict:
