@@ -5,7 +5,7 @@ from math import isfinite
 from fewbits.report.page import Cell
 
 MIB = 1024**2
-MINUS, DASH = "\u2212", "\u2013"  # as print has them
+MINUS, DASH, TIMES = "\u2212", "\u2013", "\u00d7"  # as print has them
 NONE = Cell(text=DASH)
 MOST = 1e6  # figures above it are written as powers of ten
 

@@ -78,8 +78,8 @@ def reference(axes: "Axes", mark: Mark, *, upright: bool = False) -> None:
     axes.annotate(mark.label, xytext=(0, 3), textcoords="offset points", color=DIM, **where)
 
 
-def legend(sheet: Sheet, handles: Mapping[str, Any]) -> None:
-    """Names above the chart, in a row or, in a narrow window, in two columns. One name needs none."""
+def legend(sheet: Sheet, handles: Mapping[str, Any], title: str = "") -> None:
+    """Names above the chart, in as many columns as fit. One name needs none."""
     named = {name: handle for name, handle in handles.items() if name}
     if len(named) < 2:
         return
@@ -92,8 +92,10 @@ def legend(sheet: Sheet, handles: Mapping[str, Any]) -> None:
         columnspacing=1.6,
         borderaxespad=0.2,
         labelcolor=INK,
+        title=title or None,
+        alignment="left",
     )
-    found.set_in_layout(True)
+    found.get_title().set_color(DIM)
 
 
 def _columns(names: Sequence[str], narrow: bool) -> int:

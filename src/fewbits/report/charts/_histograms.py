@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fewbits.report.charts._axes import set_x, tick_text
+from fewbits.report.charts._axes import set_x, tick_text, ticks
 from fewbits.report.charts._tables import table_of_histograms
 from fewbits.report.charts.theme import DIM, INK, SERIES, Sheet, drawn
 from fewbits.report.charts.values import Histogram, Scale
@@ -40,9 +40,11 @@ def histograms(
 def _histogram(sheet: Sheet, axes: "Axes", one: Histogram, x: Scale, log: bool) -> None:
     made = axes.stairs(list(one.counts), list(one.edges), fill=True, color=SERIES[0], alpha=0.75, zorder=2)
     sheet.tell(made, f"{one.title}\n{sum(one.counts):,} values from {tick_text(one.edges[0])} to {tick_text(one.edges[-1])}")
+    counts = Scale(label="", log=log, low=0.8 if log else 0)
     if log:
         axes.set_yscale("log")
-        axes.set_ylim(bottom=0.8)
+    axes.set_ylim(bottom=counts.low)
+    ticks(axes.yaxis, counts, axes.get_ylim(), 5)
     set_x(axes, x, most=5)
     axes.set_title(one.title, fontsize=12, weight="bold", color=INK, pad=18 if one.note else 6)
     if one.note:
@@ -58,4 +60,3 @@ def _histogram(sheet: Sheet, axes: "Axes", one: Histogram, x: Scale, log: bool) 
             va="top", color=DIM, fontsize=11,
         )  # fmt: skip
     axes.tick_params(axis="y", length=0)
-    axes.minorticks_off()

@@ -7,12 +7,13 @@ from fewbits.report.charts.values import Bar, Dot, Histogram, Scale, Spread, Sta
 from fewbits.report.page import Cell, Column, Line, Table
 
 
-def table_of_dots(dots: Sequence[Dot], x: Scale, y: Scale) -> Table:
-    """A row a point."""
-    rows = [
-        Line(cells=(_name(d.series, d.label or d.tip.partition("\n")[0]), _cell(d.x), _cell(d.y, d.low, d.high))) for d in dots
-    ]
-    return Table(columns=(Column(head=""), Column(head=x.label), Column(head=y.label)), rows=rows)
+def table_of_dots(dots: Sequence[Dot], x: Scale | None, y: Scale) -> Table:
+    """A row a point; without `x` its place is in its name."""
+    rows = []
+    for dot in dots:
+        name = _name(dot.series, dot.label or dot.tip.partition("\n")[0])
+        rows.append(Line(cells=(name, *([_cell(dot.x)] if x else []), _cell(dot.y, dot.low, dot.high))))
+    return Table(columns=(Column(head=""), *([Column(head=x.label)] if x else []), Column(head=y.label)), rows=rows)
 
 
 def table_of_bars(bars: Sequence[Bar], scale: Scale) -> Table:
