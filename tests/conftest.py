@@ -22,6 +22,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:invalid escape sequence")
 
 
+def pytest_collection() -> None:
+    """First of all, so that any test file can be run alone: it mends torchvision, which transformers and timm import."""
+    import fewbits  # noqa: F401
+
+
 @pytest.fixture(autouse=True)
 def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tiny tensors on one thread: where the cores are shared, two threads wait 50 ms for each other at every operator."""

@@ -34,14 +34,17 @@ def command(
     fewbits size meta-llama/Llama-3.2-1B uint4g64 --rule 'lm_head=int8'
     fewbits size timm/deit3_small_patch16_224 uint3g32/f32 --classes 100 --on-misfit keep
     """
-    from fewbits.cli import show
-    from fewbits.evaluate.planned import planned_rows
+    from fewbits.models.quiet import uncollected
 
-    wanted: list[str | None] = [*(schemes or ())]
-    if not wanted and (rule or recipe):
-        wanted = [None]
-    plans = [plan_from(s, rule, skip, recipe, on_misfit) for s in wanted]
-    rows = planned_rows(model, plans, classes=classes, trust_remote_code=trust_remote_code)
+    with uncollected():
+        from fewbits.cli import show
+        from fewbits.evaluate.planned import planned_rows
+
+        wanted: list[str | None] = [*(schemes or ())]
+        if not wanted and (rule or recipe):
+            wanted = [None]
+        plans = [plan_from(s, rule, skip, recipe, on_misfit) for s in wanted]
+        rows = planned_rows(model, plans, classes=classes, trust_remote_code=trust_remote_code)
     show.sizes(rows)
     if json:
         show.document(rows)

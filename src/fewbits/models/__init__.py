@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fewbits.models.loaded import Loaded
-    from fewbits.models.loading import load
+    from fewbits.models.loading import load, shapes
 
-_PUBLIC = {"load": "fewbits.models.loading", "Loaded": "fewbits.models.loaded"}
+_PUBLIC = {"load": "fewbits.models.loading", "Loaded": "fewbits.models.loaded", "shapes": "fewbits.models.loading"}
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "load", "shapes"]
 
 
 def __getattr__(name: str) -> Any:

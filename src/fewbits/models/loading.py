@@ -15,6 +15,7 @@ from fewbits.models import configuration, timm_model
 from fewbits.models.loaded import Loaded, Task
 from fewbits.models.names import Name, resolve
 from fewbits.models.options import Options, parse_device, parse_dtype
+from fewbits.models.outline import outline_of
 from fewbits.models.tokenizer import tokenizer_of
 
 # Of a hub's repository, what a model in transformers' format is made of; subfolders hold other formats' files.
@@ -55,7 +56,7 @@ def load(
     if found.kind == "timm":
         model = timm_model.load(found.text, options)
         return _timm(model, name=str(name), source=f"timm/{found.text}")
-    folder = found.folder or _fetch(found, options)
+    folder = found.folder or fetch(found, options)
     return replace(_from_folder(folder, options, called=str(name)), name=str(name), source=_source(found, folder))
 
 
@@ -110,8 +111,22 @@ def _timm(model: nn.Module, *, name: str, source: str) -> Loaded:
     )
 
 
-def _fetch(found: Name, options: Options) -> Path:
-    """A hub's model in the local cache: its configuration alone where no weights are wanted."""
+def shapes(name: str | Path, *, trust_remote_code: bool = False, classes: int | None = None) -> nn.Module:
+    """A model on the meta device, for what only looks at shapes: without importing transformers where the outline is known.
+
+    Raises FewbitsError as `load` does.
+    """
+    found = resolve(name)
+    if found.kind != "timm" and classes is None:
+        options = Options(trust_remote_code=trust_remote_code, weights=False)
+        outline = outline_of(configuration.read_config(found.folder or fetch(found, options)))
+        if outline is not None:
+            return outline
+    return load(name, weights=False, trust_remote_code=trust_remote_code, classes=classes).model
+
+
+def fetch(found: Name, options: Options) -> Path:
+    """A hub's model in the local cache: its configuration alone where no weights are wanted. Raises FewbitsError."""
     only = _ONLY if options.weights else ("config.json",)
     if options.trust_remote_code:
         only = (*only, "*.py")
