@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from fewbits.cli import bench, doctor, eval, generate, quantize, size
+from fewbits.cli import bench, doctor, eval, generate, quantize, sensitivity, size, study, tune
 from fewbits.cli.options import version_option
 from fewbits.errors import FewbitsError
 
@@ -19,8 +19,11 @@ app = typer.Typer(
 app.command("quantize", no_args_is_help=True)(quantize.command)
 app.command("eval", no_args_is_help=True)(eval.command)
 app.command("generate", no_args_is_help=True)(generate.command)
+app.command("sensitivity", no_args_is_help=True)(sensitivity.command)
+app.command("tune", no_args_is_help=True)(tune.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
+app.command("study", no_args_is_help=True)(study.command)
 app.command("size", no_args_is_help=True)(size.command)
 
 

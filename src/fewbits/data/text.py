@@ -60,7 +60,7 @@ def load_text(name: str, *, tokenizer: Any, max_tokens: int | None = None) -> To
         raise FewbitsError("the model has no tokenizer, so it cannot read a text: a folder of one holds tokenizer.json")
     if max_tokens is not None and max_tokens < 2:
         raise FewbitsError(f"{max_tokens} tokens are too few: one is read and the next predicted, so at least 2")
-    text, source = _read(name)
+    text, source = read(name)
     ids = tokenize(tokenizer, text)
     if ids.numel() < 2:
         raise FewbitsError(f"{source}: makes {ids.numel()} tokens, too few to measure on: at least 2")
@@ -78,8 +78,8 @@ def hash_ids(ids: Int[Tensor, " n"]) -> str:
     return f"sha256:{hashlib.sha256(ids.numpy().astype('<i8').tobytes()).hexdigest()}"
 
 
-def _read(name: str) -> tuple[str, str]:
-    """The text and what it is called."""
+def read(name: str) -> tuple[str, str]:
+    """The text and what it is called. Raises FewbitsError as `load_text` does."""
     match name:
         case "demo":
             return _language_reference()

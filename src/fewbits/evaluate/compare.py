@@ -30,7 +30,7 @@ from fewbits.storage.load import original_of
 def evaluate(names: Sequence[str], schemes: Sequence[str], settings: Settings) -> list[Row]:
     """Measure each model, and the first of them under each scheme besides. Raises FewbitsError for any that cannot be."""
     plans = [Plan.of(scheme, on_misfit=settings.on_misfit) for scheme in schemes]
-    entries = [_entry(_load(name, settings), settings) for name in names]
+    entries = [entry_of(_load(name, settings), settings) for name in names]
     entries[1:1] = [_quantized(names[0], plan, settings) for plan in plans]
     _find_references(entries, len(plans), settings)
     quality = Quality(settings=settings)
@@ -46,11 +46,14 @@ def _load(name: str, settings: Settings) -> Loaded:
     return models.load(name, classes=settings.classes, device=settings.device, trust_remote_code=settings.trust_remote_code)
 
 
-def _entry(loaded: Loaded, settings: Settings, **measures: Measure) -> Entry:
-    """Sizes are those of the model as it is stored; from here on it is cast to the dtype of the arithmetic."""
+def entry_of(loaded: Loaded, settings: Settings, *, cast: bool = True, **measures: Measure) -> Entry:
+    """Sizes are those of the model as it is stored; from here on it is cast to the dtype of the arithmetic.
+
+    Without `cast` the model is in that dtype already, and its size among the `measures`.
+    """
     found = {"size": size(loaded.model), **measures}
     dtype = arithmetic_dtype(settings.dtype, settings.device)
-    if dtype is not None:
+    if dtype is not None and cast:
         loaded.model.to(dtype)
     if cpu.running():
         cpu.prepare(loaded.model)  # as at the first use, so that `resident` counts what is made then
@@ -70,7 +73,7 @@ def _slow(loaded: Loaded) -> list[str]:
 def _quantized(name: str, plan: Plan, settings: Settings) -> Entry:
     loaded = _load(name, settings)
     _, took = quantize_time(lambda: quantize(loaded.model, plan), settings.device)
-    return _entry(loaded, settings, quantize_time=took)
+    return entry_of(loaded, settings, quantize_time=took)
 
 
 def _find_references(entries: list[Entry], schemes: int, settings: Settings) -> None:
@@ -84,7 +87,7 @@ def _find_references(entries: list[Entry], schemes: int, settings: Settings) -> 
             continue
         try:
             if name not in known:
-                known[name] = Remembered(_entry(_load(name, settings), settings).model)
+                known[name] = Remembered(entry_of(_load(name, settings), settings).model)
         except FewbitsError as error:
             if settings.reference:
                 raise

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fewbits.apply import rebuild, resolve
 from fewbits.errors import FewbitsError
 from fewbits.layers import QuantizedLayer
+from fewbits.measure import foreign
 from fewbits.measure.result import Measure
 from fewbits.measure.stored import Stored, layer_types, plain_tensors, stored_tensors
 from fewbits.plan import Plan, PlanLike
@@ -40,10 +41,11 @@ def size(model: nn.Module) -> Measure:
 def planned_size(model: nn.Module, plan: PlanLike) -> Measure:
     """What `size` will say once the plan is applied. Reads shapes only; the model, best on the meta device, is left alone.
 
-    Raises FewbitsError where the plan does not fit the model, as quantizing would.
+    A plan that has met this model (`apply.resolve`) is taken at its word. Raises FewbitsError where the plan does not fit the
+    model, as quantizing would.
     """
-    bare = skeleton(model)
-    bare = rebuild(bare, resolve(bare, Plan.of(plan)))
+    met = plan if isinstance(plan, Plan) and plan.decisions else resolve(model, Plan.of(plan))
+    bare = rebuild(skeleton(model), met)
     return _measure(stored_tensors(bare), bare, "planned from shapes: tensors of the state dict, shared ones once")
 
 
@@ -98,6 +100,7 @@ def _measure(tensors: list[Stored], model: nn.Module, protocol: str) -> Measure:
     total = sum(t.nbytes for t in tensors)
     roles = _sums((t.role, t.nbytes) for t in tensors)
     quantized = sum(prod(m.shape) for m in model.modules() if isinstance(m, QuantizedLayer) and not m.tied)
+    quantized += foreign.weights_of(model)
     parameters = quantized + sum(t.numel for t in tensors if t.is_parameter)
     packed = roles.get("codes", 0) + roles.get("meta", 0)
     parts = {

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from fewbits.layers import QuantizedLayer
+from fewbits.measure import foreign
 from fewbits.pieces import pieces
 
 Role = Literal["codes", "meta", "kept"]
@@ -34,7 +35,9 @@ def stored_tensors(model: nn.Module) -> list[Stored]:
     """The tensors of the state dict; of those that share memory, only the first that covers it."""
     modules = dict(model.named_modules(remove_duplicate=False))
     found = [(name, t) for name, value in model.state_dict(keep_vars=True).items() for t in plain_tensors(value)]
-    return [_describe(modules, name, tensor) for name, tensor in _once(found)]
+    once = _once(found)
+    codes = _foreign_codes(modules, once)
+    return [_describe(modules, name, tensor, is_codes=i in codes) for i, (name, tensor) in enumerate(once)]
 
 
 def plain_tensors(value: object) -> Iterator[Tensor]:
@@ -106,10 +109,23 @@ def _owner(modules: dict[str, nn.Module], name: str) -> str:
     return owner
 
 
-def _describe(modules: dict[str, nn.Module], name: str, tensor: Tensor) -> Stored:
+def _foreign_codes(modules: dict[str, nn.Module], found: list[tuple[str, Tensor]]) -> set[int]:
+    """Which tensors are the codes of layers that other libraries quantized: the largest of each."""
+    largest: dict[str, int] = {}
+    for i, (name, tensor) in enumerate(found):
+        owner = _owner(modules, name)
+        if foreign.is_foreign(modules[owner]) and tensor.nbytes > (found[largest[owner]][1].nbytes if owner in largest else -1):
+            largest[owner] = i
+    return set(largest.values())
+
+
+def _describe(modules: dict[str, nn.Module], name: str, tensor: Tensor, *, is_codes: bool = False) -> Stored:
     owner = _owner(modules, name)
     own = name[len(owner) :].lstrip(".")
     role, dtype = _role(modules[owner], own, tensor)
+    theirs = foreign.is_foreign(modules[owner]) and own != "bias"
+    if theirs:
+        role = "codes" if is_codes else "meta"
     return Stored(
         name=name,
         part=part_of(owner or own),
@@ -117,7 +133,8 @@ def _describe(modules: dict[str, nn.Module], name: str, tensor: Tensor) -> Store
         dtype=dtype,
         nbytes=tensor.nbytes,
         numel=tensor.numel(),
-        is_parameter=isinstance(tensor, nn.Parameter),
+        is_parameter=not theirs
+        and (isinstance(tensor, nn.Parameter) or (own == "bias" and foreign.is_foreign(modules[owner]))),
     )
 
 

@@ -1,0 +1,80 @@
+"""What `fewbits study` prints: progress on standard error, the rows in a table, where the report is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from fewbits.cli.show import COLUMNS
+from fewbits.cli.tables import console, percent, table
+from fewbits.errors import FewbitsError
+from fewbits.study.results import Reported, RowResult, StudyResults
+
+if TYPE_CHECKING:
+    from fewbits.study.run import Todo
+
+
+def tell(line: str) -> None:
+    """A line of progress."""
+    console(stderr=True).print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
+
+
+def todo(found: Sequence["Todo"]) -> None:
+    """What a study would do."""
+    body = [
+        [t.item.model, t.item.label, t.item.key, "cannot" if t.item.problem else "done" if t.done else "to do"] for t in found
+    ]
+    console().print(table("", ["item", "model", "key", ""], body))
+    for problem in dict.fromkeys(f"{t.item.label}: {t.item.problem}" for t in found if t.item.problem):
+        console().print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
+
+
+def studied(found: StudyResults, folder: Path) -> None:
+    """The rows of a study, a line each, and what failed."""
+    columns = [c for c in COLUMNS if any(c[0] in row.measures for row in found.rows)]
+    reported = any(row.reported for row in found.rows)
+    many = len({row.model for row in found.rows}) > 1
+    heads = [*(["model"] if many else []), "row", "quantized", *(head for _, head, _ in columns)]
+    heads += [*(score.name for score in found.scores), *(["reported"] if reported else [])]
+    body = []
+    for row in found.rows:
+        if row.error is None:
+            cells = [cell(row.measures[name]) if name in row.measures else "-" for name, _, cell in columns]
+            scores = [_score(row.scores.get(score.name)) for score in found.scores]
+            body.append(
+                [*([row.model] if many else []), row.label, percent(row.coverage), *cells, *scores]
+                + ([", ".join(_reported(r) for r in row.reported)] if reported else [])
+            )
+    out = console()
+    out.print(table(found.title, heads, body))
+    for row in found.rows:
+        if row.error is not None:
+            out.print(f"[yellow]{escape(_name(row, many))}: {escape(row.error)}[/yellow]", soft_wrap=True)
+    for each in (*found.sensitivities, *found.weights):
+        if each.error is not None:
+            out.print(f"[yellow]{each.model}: layers in {each.scheme}: {escape(each.error)}[/yellow]", soft_wrap=True)
+    report = folder / "report.html"
+    where = report if report.exists() else folder / "results.json"
+    out.print(f"[dim]{f'{found.missing} not done yet; ' if found.missing else ''}see {where}[/dim]", soft_wrap=True)
+
+
+def check(found: StudyResults) -> None:
+    """Raise FewbitsError where nothing could be measured at all."""
+    if found.rows and all(row.error is not None for row in found.rows):
+        raise FewbitsError(f"no row could be measured; the first: {found.rows[0].label}: {found.rows[0].error}")
+
+
+def _name(row: RowResult, many: bool) -> str:
+    return f"{row.model} {row.label}" if many else row.label
+
+
+def _score(value: float | bool | None) -> str:
+    if value is None:
+        return "-"
+    return ("yes" if value else "no") if isinstance(value, bool) else f"{value:.3f}"
+
+
+def _reported(figure: Reported) -> str:
+    where = f" @ {figure.where}" if figure.where else ""
+    return f"{figure.measure} {figure.value:,g} {figure.unit}".rstrip() + where

@@ -1,0 +1,144 @@
+"""A study's file, checked and made into a Spec. Everything wrong is named with its line, its key and what is allowed."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+from fewbits.data.names import did_you_mean, near
+from fewbits.errors import FewbitsError
+from fewbits.evaluate.settings import IMAGE_MEASURES, TEXT_MEASURES, Settings
+from fewbits.measure.protocols import parse_protocol
+from fewbits.plan import misfit_named
+from fewbits.scheme import Scheme
+from fewbits.study import document
+from fewbits.study.document import Value
+from fewbits.study.results import Score
+from fewbits.study.rows import read_row
+from fewbits.study.score import Expression
+from fewbits.study.spec import RowSpec, Spec
+
+_ABOUT = ("title", "about", "reported")
+_MODELS = ("model", "models", "classes", "dtype", "arithmetic", "seed")
+_DATA = ("text", "images", "max_tokens", "max_images", "protocol")
+_MEASURES = ("measures", "score", "scores", "repeats", "prompt", "new_tokens", "batch_size")
+_ROWS = ("rows", "on_misfit", "alone", "weights")
+KEYS = (*_ABOUT, *_MODELS, *_DATA, *_MEASURES, *_ROWS)
+MEASURES = tuple(dict.fromkeys((*TEXT_MEASURES, *IMAGE_MEASURES, "quantize_time")))
+_TEXTS = ("text", "images", "dtype", "arithmetic")
+_COUNTS = ("max_tokens", "max_images", "classes", "repeats", "prompt", "new_tokens", "batch_size")
+
+
+def read(path: Path) -> Spec:
+    """Read a study. Raises FewbitsError with file, line and key for what is wrong in it."""
+    return parse(*document.read(path))
+
+
+def parse(top: Value, text: str) -> Spec:
+    """The study that a document says."""
+    given = top.mapping(KEYS, "title, model, rows and others")
+    for key in ("title", "rows"):
+        if key not in given:
+            top.fail(f"has no '{key}'; allowed here are {', '.join(KEYS)}")
+    rows = _rows(given)
+    settings = _settings(given, rows)
+    return Spec(
+        title=given["title"].text(),
+        about=given["about"].text() if "about" in given else "",
+        reported=given["reported"].text() if "reported" in given else "",
+        file=top.file,
+        text=text,
+        models=_models(top, given),
+        rows=rows,
+        settings=settings,
+        scores=_scores(given),
+        alone=_scheme(given, "alone"),
+        weights=_scheme(given, "weights"),
+        lines=dict(top.keys),
+    )
+
+
+def override(spec: Spec, *, models: tuple[str, ...] = (), data: str | None = None, **settings: object) -> Spec:
+    """The study on other models, other data, other amounts of it; None changes nothing.
+
+    `data` takes the place of `text` or of `images`, whichever the study reads. Raises FewbitsError where it reads neither.
+    """
+    changes = {name: value for name, value in settings.items() if value is not None}
+    if data is not None:
+        reads = [key for key in ("text", "images") if getattr(spec.settings, key) is not None or key in spec.lines]
+        if len(reads) != 1:
+            raise FewbitsError(f"--data: {spec.file} reads {'both text and images' if reads else 'neither text nor images'}")
+        changes[reads[0]] = data
+    known = {f.name for f in fields(Settings)}
+    if wrong := set(changes) - known:
+        raise TypeError(f"no such setting: {wrong}")
+    return replace(spec, models=models or spec.models, settings=replace(spec.settings, **changes))
+
+
+def _models(top: Value, given: dict[str, Value]) -> tuple[str, ...]:
+    if ("model" in given) == ("models" in given):
+        top.fail("give either 'model' or 'models'")
+    found = tuple(each.text() for each in (given["model"] if "model" in given else given["models"]).items())
+    if not found or len(set(found)) < len(found):
+        given["models"].fail("is to name one model or more, each once")
+    return found
+
+
+def _rows(given: dict[str, Value]) -> tuple[RowSpec, ...]:
+    if not isinstance(given["rows"].data, list) or not given["rows"].data:
+        given["rows"].fail(f"is to be a list of schemes, plans and peers, not {given['rows'].shown}")
+    misfit = given["on_misfit"].checked(lambda: misfit_named(given["on_misfit"].text())) if "on_misfit" in given else "error"
+    found = [row for each in given["rows"].items() for row in read_row(each, misfit)]
+    labels: dict[str, RowSpec] = {}
+    for row in found:
+        if row.label in labels:
+            raise FewbitsError(f"{row.where}: a row '{row.label}' is in {labels[row.label].where} already: give one a 'name'")
+        labels[row.label] = row
+    return tuple(found)
+
+
+def _settings(given: dict[str, Value], rows: tuple[RowSpec, ...]) -> Settings:
+    values: dict[str, object] = {key: given[key].text() for key in _TEXTS if key in given and given[key].data is not None}
+    values |= {key: given[key].whole() for key in _COUNTS if key in given}
+    if "seed" in given:
+        values["seed"] = given["seed"].whole(least=0)
+    if "protocol" in given:
+        values["protocol"] = str(given["protocol"].checked(lambda: parse_protocol(given["protocol"].text())))
+    if "measures" in given:
+        names = tuple(each.one_of(MEASURES) for each in given["measures"].items())
+        values["measures"] = tuple(name for name in names if name != "quantize_time")  # it is always told
+    try:
+        return Settings(**values)  # type: ignore[arg-type]
+    except FewbitsError as error:
+        key = next((k for k in ("measures", "arithmetic") if k in given), "rows")
+        given[key].fail(error)
+
+
+def _scores(given: dict[str, Value]) -> tuple[Score, ...]:
+    """`score: EXPRESSION`, or `scores:` with a name for each."""
+    found = []
+    if "score" in given:
+        found.append(("score", given["score"]))
+    if "scores" in given:
+        found += list(given["scores"].mapping(what="a name and an expression each").items())
+    for _, value in found:
+        value.checked(lambda v=value: Expression(v.text()))
+    return tuple(Score(name=name, expression=value.text()) for name, value in found)
+
+
+def _scheme(given: dict[str, Value], key: str) -> str | None:
+    if key not in given:
+        return None
+    return str(given[key].checked(lambda: Scheme.parse(given[key].text())))
+
+
+def find(name: str) -> Path:
+    """A study's file: a path, or the name of one that ships (`demo`). Raises FewbitsError that lists those."""
+    path = Path(name)
+    shipped = Path(__file__).parents[3] / "studies"
+    if path.exists() or path.suffix:
+        return path
+    there = sorted(p.stem for p in shipped.glob("*.yaml")) if shipped.is_dir() else []
+    if name in there:
+        return shipped / f"{name}.yaml"
+    raise FewbitsError(
+        f"'{name}': no such study (a file, or {', '.join(there) or 'none ships here'}){did_you_mean(near(name, there))}"
+    )
