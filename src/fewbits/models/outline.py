@@ -92,9 +92,11 @@ def _llama(norm: type[_Norm], *, qkv_bias: bool | None = None) -> Callable[[Conf
         width, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
         head = config.get("head_dim") or width // heads
         q, kv = heads * head, (config.get("num_key_value_heads") or heads) * head
-        told = qkv_bias is None
-        bias, out_bias = (config.get("attention_bias", False),) * 2 if told else (qkv_bias, False)
-        mlp_bias = config.get("mlp_bias", False) if told else False
+        if qkv_bias is None:
+            bias = out_bias = bool(config.get("attention_bias"))
+            mlp_bias = bool(config.get("mlp_bias"))
+        else:
+            bias, out_bias, mlp_bias = qkv_bias, False, False
 
         def block() -> nn.Module:
             attention = {"q_proj": nn.Linear(width, q, bias=bias), "k_proj": nn.Linear(width, kv, bias=bias)}
