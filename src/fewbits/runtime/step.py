@@ -17,10 +17,22 @@ from fewbits.runtime.weight import KernelWeight
 
 QKV, ATTEND, OUT, GATED, PLAIN, DOWN, HEAD = range(7)
 SLOT = 18_432  # bytes of a ring slot: 32 tiles of 4 bits with their scales, 16 of 8 bits, 16 KiB of plain rows
-RAW, WARPS, SMALL, KEYS = 16, 16, 12_288, 512  # SMALL: bytes kept for struct Shared
-_KIND_BITS = {4: 1, 8: 2, 3: 4, 2: 8, 104: 16, RAW: 0}
-GROUP = 1  # slots that share a barrier
+RAW, WARPS, BATCH, NORMED = 16, 16, 8, 3
+SMALL = 24_576  # bytes kept for struct Shared
+_KIND_BITS = {4: 1, 8: 2, 3: 4, 2: 8, 104: 16, RAW: 32}
+SOURCES = (
+    "tile",
+    "step_base",
+    "step_exchange",
+    "step_ring",
+    "step_embedding",
+    "step_inputs",
+    "step_products",
+    "step_finish",
+    "step_attention",
+)
 PROFILE = 0  # 1: the kernel notes its clock at some points of each phase
+MOST_PHASES = 65_000  # of a launch: words that blocks exchange carry the phase's number in 16 bits
 _P, _I = ctypes.c_void_p, ctypes.c_int
 
 
@@ -31,27 +43,20 @@ class _Seg(ctypes.Structure):
 class _Phase(ctypes.Structure):
     _fields_ = (
         ("seg", _Seg * 3),
-        ("norm_w", _P),
-        ("norm_b", _P),
-        *((n, _I) for n in ("type", "segs", "units", "kb", "k", "layer", "raw", "next_raw")),
+        ("norm", _P),
+        *((n, _I) for n in ("type", "segs", "units", "kb", "k", "layer", "raw", "parts", "biased", "unused")),
     )
 
 
 class _Args(ctypes.Structure):
     _fields_ = (
-        *((n, _P) for n in ("h", "qkv", "act", "part_acc", "part_ml", "keys", "values", "cos", "sin", "embed", "embed_meta")),
-        *((n, _P) for n in ("positions", "best", "tokens", "logits", "barrier")),
-        *((n, ctypes.c_uint32) for n in ("barrier_base",)),
-        *(
-            (n, _I)
-            for n in ("phases", "slots", "steps", "pos", "hidden", "heads", "kv_heads", "max_len", "splits", "split_keys")
-        ),
-        *((n, _I) for n in ("layer_norm", "embed_kind", "embed_m", "gelu", "rope_dim")),
-        *((n, ctypes.c_float) for n in ("eps", "attn_scale", "inv_temperature", "embed_scale")),
-        *((n, ctypes.c_uint32) for n in ("seed", "ring_bytes", "x_bytes")),
-        ("phase_list", _P),
-        ("act_sums", _P),
-        ("profile", _P),
+        *((n, _P) for n in ("h", "qkv", "act", "parts", "part_sums", "best", "keys", "values", "cos", "sin")),
+        *((n, _P) for n in ("embed", "embed_meta", "positions", "tokens", "logits", "phase_list", "profile")),
+        *((n, _I) for n in ("phases", "slots", "steps", "pos")),
+        *((n, _I) for n in ("hidden", "heads", "kv_heads", "max_len", "splits")),
+        *((n, _I) for n in ("embed_kind", "embed_m", "gelu", "rope_dim")),
+        *((n, ctypes.c_float) for n in ("eps", "attn_scale", "inv_temperature")),
+        *((n, ctypes.c_uint32) for n in ("seed", "ring_bytes", "x_bytes", "norm_bytes")),
     )
 
 
@@ -63,27 +68,28 @@ class StepEngine:
 
     _count: ClassVar[int] = 0
 
-    def __init__(self, structure: Structure, max_len: int, *, split_keys: int = 64) -> None:
+    def __init__(self, structure: Structure, max_len: int) -> None:
         self.structure, self.max_len = structure, max_len
         self._kept: list[Tensor] = []  # what the kernel's pointers point to
         self._book: bytes | None = None
         self.device, self.dtype = _place(structure)
         self._check()
         phases = self._phases()
-        self._tensors(phases, split_keys)
+        self._tensors(phases)
         self._load(phases)
 
     # ---- use ----
     def decode(self, start: int, steps: int, *, temperature: float = 0.0, seed: int = 0, logits: bool = False) -> None:
         """Read token `start` of `self.tokens`, write `steps` more after it. The cache must hold what is before `start`."""
         args = self._args
-        args.pos, args.steps = start, steps
-        args.barrier_base = self._barriers
         args.inv_temperature = 1 / temperature if temperature > 0 else 0.0
         args.seed = seed & 0xFFFFFFFF
         args.logits = self.logits.data_ptr() if logits else None
-        self._kernel.launch(self.blocks, 32 * (WARPS + 1), args, shared=self._shared, attributes=(nvrtc.COOPERATIVE,))
-        self._barriers = (self._barriers + self.blocks * args.phases * steps) & 0xFFFFFFFF
+        most = MOST_PHASES // args.phases
+        for first in range(0, steps, most):
+            args.pos, args.steps = start + first, min(most, steps - first)
+            self._exchange.zero_()
+            self._kernel.launch(self.blocks, 32 * (WARPS + 4), args, shared=self._shared, attributes=(nvrtc.COOPERATIVE,))
 
     def load_cache(self, layers: Sequence[tuple[Float[Tensor, "1 kv n d"], Float[Tensor, "1 kv n d"]]]) -> None:
         """Take over keys (already rotated) and values of a prompt."""
@@ -118,7 +124,6 @@ class StepEngine:
                 self._phase(kind, mlp, s.hidden, norm=block.norm2),
                 self._phase(DOWN, (block.down,), block.up.count),
             ]
-            made[3].next_raw = made[4].raw
             phases += made
         whole = Rows(layer=s.head, first=0, count=s.vocabulary)
         phases.append(self._phase(HEAD, (whole,), s.hidden, norm=s.norm))
@@ -138,12 +143,14 @@ class StepEngine:
         if len(kinds) > 1:
             raise UnknownStructure("layers that share their inputs are quantized differently")
         phase.raw = int(kinds.pop()[0] == RAW)
+        phase.parts = WARPS // phase.seg[0].chunk if phase.raw else WARPS
         if phase.raw and any(part.count % 16 for part in rows[:-1]):
             raise UnknownStructure("merged layers have outputs that are no multiple of 16")
         phase.units = phase.seg[0].tiles if kind == GATED else sum(seg.tiles for seg in phase.seg[: len(rows)])
         if norm is not None:
-            phase.norm_w = self._keep_float(norm.get_parameter("weight"))
-            phase.norm_b = self._keep_float(getattr(norm, "bias", None))
+            weight, bias = norm.get_parameter("weight"), getattr(norm, "bias", None)
+            phase.norm = self._keep(weight.detach() if bias is None else torch.cat([weight.detach(), bias.detach()]))
+            phase.biased, self._norm_bytes = int(bias is not None), k * 2 * (1 if bias is None else 2)
         return phase
 
     def _segment(self, part: Rows, k: int, out: int) -> _Seg:
@@ -185,44 +192,32 @@ class StepEngine:
             raise UnknownStructure("more than one codebook")
         self._book = words
 
-    def _tensors(self, phases: list[_Phase], split_keys: int) -> None:
+    def _tensors(self, phases: list[_Phase]) -> None:
         s, device = self.structure, self.device
         self.blocks = torch.cuda.get_device_properties(device).multi_processor_count
+        if s.hidden > 16 * BATCH * self.blocks:
+            raise UnknownStructure(f"a width of {s.hidden} on {self.blocks} multiprocessors")
         rep = s.heads // s.kv_heads
-        self._turns = next(t for t in range(1, rep + 1) if rep % t == 0 and rep // t <= 4)
-        splits = max(1, min(16, self.blocks // (s.kv_heads * self._turns)))
+        self._together = 1 + (rep % 2 == 0)  # query heads that share a pass over keys
+        splits = max(1, min(16, self.blocks // (s.heads // self._together)))
         widest = max(p.k for p in phases)
-        f32 = {"dtype": torch.float32, "device": device}
         cache = (len(s.blocks), s.kv_heads, self.max_len, s.head_dim)
         self.keys, self.values = (torch.zeros(cache, dtype=self.dtype, device=device) for _ in range(2))
         self.tokens = torch.zeros(self.max_len + 1, dtype=torch.int32, device=device)
-        self.logits = torch.empty(s.vocabulary, **f32)
-        qkv = (s.heads + 2 * s.kv_heads) * s.head_dim
-        self._work = [
-            torch.zeros(n, **f32) for n in (s.hidden, qkv, widest, s.heads * splits * s.head_dim, s.heads * splits * 2, widest)
-        ]
-        self._best = torch.zeros(self.blocks, dtype=torch.int64, device=device)
-        self._barrier, self._barriers = torch.zeros(1, dtype=torch.int32, device=device), 0
-        attend = (rep // self._turns) * 4 * (WARPS * (s.head_dim + 1) + s.head_dim + KEYS) + 2 * s.head_dim * 4
-        x_bytes = -(-max(widest * 4, attend) // 128) * 128
-        most = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
-        slots = min(30, (most - x_bytes - SMALL) // SLOT) // GROUP * GROUP
-        if slots < 2 * GROUP:
-            raise UnknownStructure(f"{widest} inputs leave no room in shared memory")
-        self._shared = slots * SLOT + x_bytes + SMALL
+        self.logits = torch.empty(s.vocabulary, dtype=torch.float32, device=device)
+        qkv, parts = (s.heads + 2 * s.kv_heads) * s.head_dim, s.heads * splits
+        sizes = {"h": s.hidden // 2, "qkv": qkv // 2, "act": widest // 2, "parts": parts * s.head_dim // 2}
+        exchanged = self._words(sizes | {"part_sums": parts, "best": 4 * self.blocks})
+        slots = self._divide_shared(widest)
         cos, sin = self._rotation()
         self._args = _Args(
-            **{
-                n: t.data_ptr() for n, t in zip(("h", "qkv", "act", "part_acc", "part_ml", "act_sums"), self._work, strict=True)
-            },
+            **exchanged,
             **self._embedding(),
             keys=self.keys.data_ptr(),
             values=self.values.data_ptr(),
             cos=nvrtc.address(cos),
             sin=nvrtc.address(sin),
-            best=self._best.data_ptr(),
             tokens=self.tokens.data_ptr(),
-            barrier=self._barrier.data_ptr(),
             phases=len(phases),
             slots=slots,
             hidden=s.hidden,
@@ -230,18 +225,38 @@ class StepEngine:
             kv_heads=s.kv_heads,
             max_len=self.max_len,
             splits=splits,
-            split_keys=split_keys,
-            layer_norm=int(s.layer_norm),
             gelu=s.activation,
             rope_dim=0 if cos is None else cos.shape[-1],
             eps=s.eps,
             attn_scale=s.blocks[0].scaling,
-            embed_scale=1.0,
             ring_bytes=slots * SLOT,
-            x_bytes=x_bytes,
+            x_bytes=self._x_bytes,
+            norm_bytes=self._norm_bytes,
         )
         if any(b.scaling != s.blocks[0].scaling for b in s.blocks):
             raise UnknownStructure("attention is scaled differently from layer to layer")
+
+    def _words(self, sizes: dict[str, int]) -> dict[str, int]:
+        """One tensor for all that blocks exchange, so that one call clears it; the addresses of its parts."""
+        starts, total = {}, 0
+        for name, size in sizes.items():
+            starts[name] = total
+            total += -(-size // 16) * 16  # 128 bytes
+        self._exchange = torch.zeros(total, dtype=torch.int64, device=self.device)
+        return {name: self._exchange.data_ptr() + 8 * start for name, start in starts.items()}
+
+    def _divide_shared(self, widest: int) -> int:
+        """Shared memory: the inputs (or what attention keeps), what is small, and the ring; returns the ring's slots."""
+        queries = self._together * self.structure.head_dim
+        attend = 4 * (queries + 2 * self.structure.head_dim + WARPS * (queries + 8 + 2 * self._together))
+        self._x_bytes = -(-max(widest * 4, attend) // 128) * 128
+        most = torch.cuda.get_device_properties(self.device).shared_memory_per_block_optin
+        small = SMALL + NORMED * self._norm_bytes
+        slots = min(32, (most - self._x_bytes - small) // SLOT)
+        if slots < 2:
+            raise UnknownStructure(f"{widest} inputs leave no room in shared memory")
+        self._shared = slots * SLOT + self._x_bytes + small
+        return slots
 
     def _embedding(self) -> dict[str, Any]:
         s = self.structure
@@ -271,20 +286,20 @@ class StepEngine:
         cos, sin = cos[0].contiguous(), sin[0].contiguous()
         if cos.shape[-1] > self.structure.head_dim:
             raise UnknownStructure("the rotary embedding is wider than a head")
+        if cos.shape[-1] % 4:
+            raise UnknownStructure(f"a rotary embedding of {cos.shape[-1]} dimensions is no multiple of 4")
         self._kept += [cos, sin]
         return cos, sin
 
     def _load(self, phases: list[_Phase]) -> None:
         s = self.structure
         bf16 = int(self.dtype == torch.bfloat16)
-        per_turn = s.heads // s.kv_heads // self._turns
         kinds = sum(_KIND_BITS[kind] for kind in _kinds(phases))
         defines = (
             ("KINDS", kinds),
             ("HD", s.head_dim),
-            ("RT", per_turn),
+            ("RT", self._together),
             ("SLOT", SLOT),
-            ("GROUP", GROUP),
             ("SMALL", SMALL),
             ("BF16", bf16),
             ("PROFILE", PROFILE),
@@ -293,7 +308,9 @@ class StepEngine:
         )
         StepEngine._count += 1
         device = self.device.index or 0
-        self._kernel = nvrtc.load("decode_steps", ("tile.cuh", "step.cu"), defines, device, StepEngine._count)
+        self._kernel = nvrtc.load(
+            "decode_steps", (*(f"{n}.cuh" for n in SOURCES), "step.cu"), defines, device, StepEngine._count
+        )
         self._kernel.allow_shared(self._shared)
         table = bytes((_Phase * len(phases))(*phases))
         self._kernel.write_constant("PHASES", table)

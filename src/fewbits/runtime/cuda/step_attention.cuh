@@ -1,0 +1,226 @@
+// Attention of one token over the cache: blocks share the heads and, where the context is long, the keys of a head.
+DEV float turned(float v, float other, float c, float s) { return v * c + other * s; }
+DEV void unpacked(float (&to)[8], uint4 w) {
+  const u32 v[4] = {w.x, w.y, w.z, w.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+#if BF16
+    to[2 * i] = low_bf16(v[i]), to[2 * i + 1] = high_bf16(v[i]);
+#else
+    to[2 * i] = half_to_float(v[i]), to[2 * i + 1] = half_to_float(v[i] >> 16);
+#endif
+  }
+}
+struct Span {  // which keys of which heads are this block's
+  int split, kv, head, begin, end;
+  bool active;
+  u16 *kc, *vc;
+  DEV Span(const Args& a, const Phase& ph, int pos) {
+    const int keys = pos + 1, splits = splits_of(a, keys), rep = a.heads / a.kv_heads, turns = rep / RT, unit = blockIdx.x;
+    active = unit < a.kv_heads * turns * splits;
+    split = unit % splits, kv = unit / (splits * turns), head = kv * rep + unit / splits % turns * RT;
+    const int per = (keys + splits - 1) / splits;
+    begin = split * per, end = min(keys, begin + per);
+    const u64 base = ((u64)ph.layer * a.kv_heads + (active ? kv : 0)) * a.max_len * HD;
+    kc = (u16*)a.keys + base, vc = (u16*)a.values + base;
+  }
+  // A warp's keys: AHEAD times SUBS in a row, of each block of AHEAD * WARPS * SUBS.
+  static DEV int at(int n) { return ((threadIdx.x >> 5) + n * WARPS) * SUBS; }
+};
+struct Rows {  // keys, one by LPK lanes; values, a row by the whole warp
+  uint4 key[AHEAD];
+  u32 value[AHEAD * SUBS][PAIRS];
+  DEV void load(const Span& s, int first, int last) {  // below `last` only: the newest is not stored yet
+    const int lane = threadIdx.x & 31, d0 = lane % LPK * 8;
+#pragma unroll
+    for (int n = 0; n < AHEAD; n++) {
+      const int k = first + s.at(n) + lane / LPK;
+      key[n] = make_uint4(0, 0, 0, 0);
+      if (k < last && d0 < HD) key[n] = __ldcg((const uint4*)(s.kc + k * HD + d0));
+    }
+#pragma unroll
+    for (int n = 0; n < AHEAD * SUBS; n++)
+#pragma unroll
+      for (int i = 0; i < PAIRS; i++) {
+        const int k = first + s.at(n / SUBS) + n % SUBS, d = i * 64 + lane * 2;
+        value[n][i] = 0;
+        if (k < last && d < HD) value[n][i] = __ldcg((const u32*)(s.vc + k * HD + d));
+      }
+  }
+};
+struct Rotation {  // of two dimensions of a head, asked for before the queries are waited for
+  int job, d, other;  // 0 .. RT - 1: a query; RT: the newest key; RT + 1: the newest value
+  float2 c, s;
+  DEV Rotation(const Args& a, int pos) {
+    const int i = threadIdx.x;
+    job = i / (HD / 2), d = i % (HD / 2) * 2, other = -1;
+    if (!a.cos || d >= a.rope_dim || job > RT) return;
+    const int half = a.rope_dim / 2;
+    other = d < half ? d + half : d - half;
+    c = __ldg((const float2*)(a.cos + pos * a.rope_dim + d)), s = __ldg((const float2*)(a.sin + pos * a.rope_dim + d));
+    if (d < half) s.x = -s.x, s.y = -s.y;
+  }
+};
+static_assert((RT + 2) * HD / 2 <= CONSUMERS && RT * HD / 2 * 4 <= CONSUMERS, "a thread has one job");
+constexpr int SUMS = RT * HD + 8;  // of a warp; the 8 keep its neighbours in other banks
+struct Room {  // in the memory of the inputs
+  float queries[RT * HD], newest[2 * HD], sums[WARPS * SUMS], top[WARPS][RT], total[WARPS][RT];
+};
+
+DEV void take_queries(const Args& a, const Span& s, const Rotation& turn, Room& room, const State& now, bool has_newest) {
+  if (turn.job >= RT + (has_newest ? 2 : 0)) return;
+  const int head = turn.job < RT ? s.head + turn.job : a.heads + (turn.job - RT) * a.kv_heads + s.kv;
+  const u64* from = a.qkv + head * (HD / 2);
+  float v[2], o[2];
+  await_two(v[0], v[1], from + turn.d / 2, now.done);
+  if (turn.other >= 0) {
+    await_two(o[0], o[1], from + turn.other / 2, now.done);
+    v[0] = turned(v[0], o[0], turn.c.x, turn.s.x), v[1] = turned(v[1], o[1], turn.c.y, turn.s.y);
+  }
+  if (turn.job < RT) {
+    *(float2*)(room.queries + turn.job * HD + turn.d) = make_float2(v[0] * a.attn_scale, v[1] * a.attn_scale);
+    return;
+  }
+  const u16 low = to16(v[0]), high = to16(v[1]);
+  *(u32*)((turn.job == RT ? s.kc : s.vc) + now.pos * HD + turn.d) = low | (u32)high << 16;
+  *(float2*)(room.newest + (turn.job - RT) * HD + turn.d) = make_float2(from16(low), from16(high));
+}
+
+struct Online {  // a warp's softmax so far
+  float top[RT], total[RT], acc[RT][PAIRS][2];
+};
+// Scores of a warp's keys, kept by the lanes that share a key.
+DEV void scores(const Span& s, const Rows& rows, const Room& room, int first, int pos, Online& on, float (&p)[AHEAD][RT]) {
+  const int lane = threadIdx.x & 31, d0 = lane % LPK * 8;
+  float top[RT];
+#pragma unroll
+  for (int r = 0; r < RT; r++) top[r] = on.top[r];
+#pragma unroll
+  for (int n = 0; n < AHEAD; n++) {
+    const int key = first + s.at(n) + lane / LPK;
+    float k[8];
+    unpacked(k, rows.key[n]);
+    if (key == pos && d0 < HD) {
+#pragma unroll
+      for (int i = 0; i < 8; i++) k[i] = room.newest[d0 + i];
+    }
+#pragma unroll
+    for (int r = 0; r < RT; r++) {
+      float dot = 0.f;
+      if (d0 < HD) {
+        const float4 q0 = *(const float4*)(room.queries + r * HD + d0), q1 = *(const float4*)(room.queries + r * HD + d0 + 4);
+        dot = q0.x * k[0] + q0.y * k[1] + q0.z * k[2] + q0.w * k[3] + q1.x * k[4] + q1.y * k[5] + q1.z * k[6] + q1.w * k[7];
+      }
+#pragma unroll
+      for (int o = LPK / 2; o; o >>= 1) dot += __shfl_xor_sync(~0u, dot, o);
+      p[n][r] = key < s.end ? dot : -1e30f;
+      top[r] = fmaxf(top[r], p[n][r]);
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < RT; r++) {
+#pragma unroll
+    for (int o = LPK; o < 32; o <<= 1) top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], o));
+    top[r] = ceilf(top[r]);  // whole: it is sent on in 24 bits
+    const float keep = __expf(on.top[r] - top[r]);
+    on.top[r] = top[r], on.total[r] *= keep;
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) on.acc[r][i][0] *= keep, on.acc[r][i][1] *= keep;
+#pragma unroll
+    for (int n = 0; n < AHEAD; n++) {
+      p[n][r] = p[n][r] > -1e29f ? __expf(p[n][r] - top[r]) : 0.f;
+      on.total[r] += p[n][r];
+    }
+  }
+}
+DEV void add_values(const Span& s, const Rows& rows, const Room& room, int first, int pos, Online& on, const float (&p)[AHEAD][RT]) {
+  const int lane = threadIdx.x & 31;
+#pragma unroll
+  for (int n = 0; n < AHEAD * SUBS; n++) {
+    float f[RT];
+#pragma unroll
+    for (int r = 0; r < RT; r++) f[r] = __shfl_sync(~0u, p[n / SUBS][r], n % SUBS * LPK);
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) {
+      const int d = i * 64 + lane * 2;
+#if BF16
+      float v0 = low_bf16(rows.value[n][i]), v1 = high_bf16(rows.value[n][i]);
+#else
+      float v0 = half_to_float(rows.value[n][i]), v1 = half_to_float(rows.value[n][i] >> 16);
+#endif
+      if (first + s.at(n / SUBS) + n % SUBS == pos && d < HD) v0 = room.newest[HD + d], v1 = room.newest[HD + d + 1];
+#pragma unroll
+      for (int r = 0; r < RT; r++) on.acc[r][i][0] += f[r] * v0, on.acc[r][i][1] += f[r] * v1;
+    }
+  }
+}
+DEV void keep_online(Online& on, Room& room) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+#pragma unroll
+  for (int r = 0; r < RT; r++) {
+#pragma unroll
+    for (int o = LPK; o < 32; o <<= 1) on.total[r] += __shfl_xor_sync(~0u, on.total[r], o);
+    if (!lane) room.top[warp][r] = on.top[r], room.total[warp][r] = on.total[r];
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) {
+      const int d = i * 64 + lane * 2;
+      if (d < HD) *(float2*)(room.sums + warp * SUMS + r * HD + d) = make_float2(on.acc[r][i][0], on.acc[r][i][1]);
+    }
+  }
+}
+DEV void send_parts(const Args& a, const Span& s, const Room& room, const State& now) {  // four threads share two outputs
+  const int i = threadIdx.x >> 2, part = threadIdx.x & 3, r = i / (HD / 2), d = i % (HD / 2) * 2;
+  if (i >= RT * HD / 2) return;
+  float top = -1e30f, total = 0.f, o0 = 0.f, o1 = 0.f;
+#pragma unroll
+  for (int w = 0; w < WARPS; w++) top = fmaxf(top, room.top[w][r]);
+#pragma unroll
+  for (int n = 0; n < WARPS / 4; n++) {
+    const int w = part + 4 * n;
+    const float f = __expf(room.top[w][r] - top);
+    const float2 v = *(const float2*)(room.sums + w * SUMS + r * HD + d);
+    o0 += f * v.x, o1 += f * v.y, total += f * room.total[w][r];
+  }
+#pragma unroll
+  for (int o = 1; o < 4; o <<= 1) {
+    o0 += __shfl_xor_sync(~0u, o0, o), o1 += __shfl_xor_sync(~0u, o1, o), total += __shfl_xor_sync(~0u, total, o);
+  }
+  const int at = (s.head + r) * a.splits + s.split;
+  if (!part) send(a.parts + at * (HD / 2) + d / 2, packed(o0, o1, now.done + 1));
+  if (!part && !d) send(a.part_sums + at, packed(top, total, now.done + 1));
+}
+
+DEV void attend(const Args& a, const Phase& ph, char* x, const State& now, Shared& sh) {
+  const Span span(a, ph, now.pos);
+  if (!span.active) return;
+  Room& room = *(Room*)x;
+  const bool has_newest = span.end == now.pos + 1;
+  const Rotation turn(a, now.pos);
+  Rows rows;
+  rows.load(span, span.begin, min(now.pos, span.end));
+  take_queries(a, span, turn, room, now, has_newest);
+  MARK(1);
+  consumers_sync();
+  MARK(2);
+  Online on;
+#pragma unroll
+  for (int r = 0; r < RT; r++) {
+    on.top[r] = -1e30f, on.total[r] = 0.f;
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) on.acc[r][i][0] = on.acc[r][i][1] = 0.f;
+  }
+#pragma unroll 1
+  for (int first = span.begin; first < span.end; first += SPLIT_KEYS) {
+    if (first != span.begin) rows.load(span, first, now.pos);
+    float p[AHEAD][RT];
+    scores(span, rows, room, first, now.pos, on, p);
+    add_values(span, rows, room, first, now.pos, on, p);
+  }
+  keep_online(on, room);
+  MARK(3);
+  consumers_sync();
+  MARK(4);
+  send_parts(a, span, room, now);
+  if (has_newest) __threadfence();  // other blocks may read the newest key in the next step: long after, but nothing else orders it
+  consumers_sync();                 // the room is the next phase's
+}

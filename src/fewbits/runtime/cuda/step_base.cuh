@@ -1,0 +1,149 @@
+// What all parts of the decode step share: the tables that describe it, its shared memory, barriers of a block.
+//
+// Compiled with HD (head size), RT (query heads that share a pass over keys), SLOT (bytes of a ring slot), SMALL (bytes for struct
+// Shared), BF16 (16-bit type), PROFILE, KINDS (the sorts of weights that occur, as bits), LAYERNORM (else RMSNorm), NORMS (normed
+// inputs of a lane, in fours).
+#define WARPS 16
+#define CONSUMERS (WARPS * 32)
+#define BATCH 8    // tiles summed over the warps at a time
+#define KBMAX 512  // tiles along the inputs
+#define AHEAD 2    // keys a lane asks for at a time
+#define LPK (HD <= 32 ? 4 : HD <= 64 ? 8 : 16)  // lanes that share a key
+#define SUBS (32 / LPK)
+#define SPLIT_KEYS (AHEAD * WARPS * SUBS)  // keys that a block takes before another helps
+#define PAIRS ((HD + 63) / 64)  // words of a value row that a lane holds
+
+enum Type { QKV, ATTEND, OUT, GATED, PLAIN, DOWN, HEAD };
+
+struct Seg {
+  const char* w;
+  const char* meta;
+  const float* bias;
+  int tiles, rows, out0, kind, m, chunk;  // 2^m tiles a group; chunk: tiles a slot (kind 16: rows a slot)
+};
+struct Phase {
+  Seg seg[3];
+  const char* norm;  // weights, then biases, of 16 bits
+  int type, segs, units, kb, k, layer, raw, parts;  // parts: sums that make an output
+  int biased, unused;
+};
+static_assert(sizeof(Phase) % 16 == 0, "the copy engine takes 16 bytes");
+__constant__ Phase PHASES[320];
+__constant__ u32 BOOK[16];
+
+struct Args {
+  u64 *h, *qkv, *act, *parts, *part_sums, *best;  // exchanged between blocks: see step_exchange.cuh
+  char *keys, *values;
+  const float *cos, *sin;
+  const char *embed, *embed_meta;
+  const u16* positions;
+  int* tokens;
+  float* logits;
+  const Phase* phase_list;
+  long long* profile;
+  int phases, slots, steps, pos;
+  int hidden, heads, kv_heads, max_len, splits;
+  int embed_kind, embed_m, gelu, rope_dim;
+  float eps, attn_scale, inv_temperature;
+  u32 seed, ring_bytes, x_bytes, norm_bytes;
+};
+
+#define HEADS 8   // descriptions of phases that are brought ahead
+#define NORMED 3  // norms' weights
+struct Shared {   // what is small
+  u64 full[32], empty[32];
+  u64 head_full[HEADS], head_empty[HEADS], norm_full[NORMED], norm_empty[NORMED];
+  __align__(16) Phase heads[HEADS];
+  float xs[KBMAX];
+  float red[2][BATCH][16][17];
+  float squares[2][WARPS];
+  float warp_sums[WARPS];
+  u64 warp_best[WARPS];
+  u32 book[16];
+  uint4 zeros[2];
+  int at;  // the phase, for the profile
+};
+static_assert(sizeof(Shared) <= SMALL, "struct Shared is given SMALL bytes");
+
+#if PROFILE
+#define MARK(i) \
+  if (!threadIdx.x) a.profile[(blockIdx.x * a.phases + sh.at) * 16 + i] = clock64()
+#else
+#define MARK(i)
+#endif
+
+// What changes from phase to phase, the same in all threads of a block but for `before`.
+struct State {
+  u32 done;      // phases so far: what a phase reads is tagged with this, what it writes with one more
+  u32 flushes;   // turns of the buffer for sums
+  u32 norms;     // turns of the buffer for squares
+  int pos, from, to;  // `from` to `to`: this block's units
+  float scale;   // normed inputs are multiplied by this before they become f16, so that they fit
+  float before;  // the residual stream at the output that this thread adds to
+  u64 best;
+};
+
+DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+DEV void mbar_init(u64* bar, u32 count) { asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count)); }
+DEV void mbar_arrive(u64* bar) { asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory"); }
+DEV void mbar_expect(u64* bar, u32 bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(shared_address(bar)), "r"(bytes) : "memory");
+}
+DEV void mbar_wait(u64* bar, u32 parity) {
+  u32 done = 0;
+  for (u32 n = 0; !done; n++) {
+    asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                 : "=r"(done) : "r"(shared_address(bar)), "r"(parity) : "memory");
+    if (n > (1u << 22)) __trap();
+  }
+}
+DEV void bulk_copy(void* to, const void* from, u32 bytes, u64* bar) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)),
+               "l"(from), "r"(bytes), "r"(shared_address(bar)) : "memory");
+}
+// Weights are read once a step: they are to leave the cache first, and what is read again and again is to stay.
+DEV u64 read_once() {
+  u64 policy;
+  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+DEV void bulk_copy(void* to, const void* from, u32 bytes, u64* bar, u64 policy) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
+                   shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(bar)), "l"(policy) : "memory");
+}
+DEV void consumers_sync() { asm volatile("bar.sync 1, 512;" ::: "memory"); }
+
+// ---- which tiles are this block's ----
+DEV void my_units(const Phase& ph, int& from, int& to) {
+  from = (u32)ph.units * blockIdx.x / gridDim.x;  // below 2^32: a vocabulary of 2^20 has 2^16 tiles
+  to = (u32)ph.units * (blockIdx.x + 1) / gridDim.x;
+}
+DEV const Seg& locate(const Phase& ph, int unit, int part, int& tile) {
+  tile = unit;
+  if (ph.type == GATED) return ph.seg[part];
+  int s = 0;
+  while (s + 1 < ph.segs && tile >= ph.seg[s].tiles) tile -= ph.seg[s++].tiles;
+  return ph.seg[s];
+}
+DEV int gated(const Phase& ph) { return ph.type == GATED; }
+
+// ---- small conversions ----
+DEV float from16(u16 v) {
+#if BF16
+  return __uint_as_float((u32)v << 16);
+#else
+  return half_to_float(v);
+#endif
+}
+DEV u16 to16(float v) {
+#if BF16
+  return (u16)bhalves(v, 0.f);
+#else
+  return (u16)halves(v, 0.f);
+#endif
+}
+DEV void sixteens(float (&to)[4], const u16* from) {
+  const ushort4 v = *(const ushort4*)from;
+  to[0] = from16(v.x), to[1] = from16(v.y), to[2] = from16(v.z), to[3] = from16(v.w);
+}
+DEV void spread(float (&to)[4], float4 v) { to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w; }
