@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from fewbits.cli import bench, doctor, eval, generate, quantize, sensitivity, size, study, tune
+from fewbits.cli import bench, doctor, eval, generate, inspect, quantize, report, sensitivity, size, study, tune
 from fewbits.cli.options import version_option
 from fewbits.errors import FewbitsError
 
@@ -24,6 +24,8 @@ app.command("tune", no_args_is_help=True)(tune.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.command("study", no_args_is_help=True)(study.command)
+app.command("report", no_args_is_help=True)(report.command)
+app.command("inspect", no_args_is_help=True)(inspect.command)
 app.command("size", no_args_is_help=True)(size.command)
 
 

@@ -177,9 +177,10 @@ def tail_sentence(layers: Sequence[LayerWeights]) -> str:
 
 
 def quantiles(layer: LayerWeights) -> tuple[float, float, float, float, float, float, float]:
-    """Least, 1, 25, 50, 75 and 99 %, largest: those between the ends by the counts, within a bin linearly."""
+    """Least, 1, 25, 50, 75 and 99 %, largest, by the counts: to a bin at the ends, within a bin linearly between them."""
     inner = [_quantile(layer, q) for q in (0.01, 0.25, 0.5, 0.75, 0.99)]
-    return layer.low, inner[0], inner[1], inner[2], inner[3], inner[4], layer.high
+    ends, full = edges(layer), [at for at, count in enumerate(layer.counts) if count]
+    return ends[full[0]], inner[0], inner[1], inner[2], inner[3], inner[4], ends[full[-1] + 1]
 
 
 def edges(layer: LayerWeights) -> list[float]:
