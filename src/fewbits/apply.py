@@ -5,11 +5,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from fewbits import methods
 from fewbits.errors import FewbitsError, MisfitError
 from fewbits.layers import QuantizedLayer, replacement_for
+from fewbits.methods._gpu import checked_together
 from fewbits.methods.base import check_finite
 from fewbits.plan import Decision, OnMisfit, Plan, PlanLike
 from fewbits.progress import track
@@ -32,12 +34,12 @@ def quantize(model: nn.Module, plan: PlanLike, *, skip: tuple[str, ...] = (), on
     from fewbits.storage.live import settle  # here: storage builds on this module
 
     resolved = resolve(model, Plan.of(plan, skip=skip, on_misfit=on_misfit))
-    for decision in resolved.decisions:
-        if decision.scheme is not None:
-            _named(decision.name, partial(_check_weight, _weight(model, decision.name)))
-    for decision in track(resolved.decisions, "quantizing", unit="layer"):
-        if decision.scheme is not None:
-            model = _replace(model, decision, decision.scheme)
+    _check_weights({d.name: _weight(model, d.name) for d in resolved.decisions if d.scheme is not None})
+    with checked_together() as later:
+        for decision in track(resolved.decisions, "quantizing", unit="layer"):
+            if decision.scheme is not None:
+                later.name = decision.name
+                model = _replace(model, decision, decision.scheme)
     setattr(model, _ATTRIBUTE, resolved)
     settle(model, resolved)
     return model
@@ -186,6 +188,20 @@ def _replace(model: nn.Module, decision: Decision, scheme: Scheme, *, empty: boo
         return new
     model.set_submodule(name, new)
     return model
+
+
+def _check_weights(weights: dict[str, Tensor]) -> None:
+    """Raise FewbitsError, naming the layer, for weights that are not loaded, NaN or infinite. A GPU is waited for once."""
+    there = {name: weight for name, weight in weights.items() if weight.is_cuda and weight.numel()}
+    ends = {name: torch.stack(weight.detach().aminmax()).float() for name, weight in there.items()}
+    fine: set[str] = set()
+    for device in {weight.device for weight in there.values()}:
+        names = [name for name, weight in there.items() if weight.device == device]
+        good = torch.stack([ends[name] for name in names]).isfinite().all(dim=1).tolist()
+        fine |= {name for name, is_good in zip(names, good, strict=True) if is_good}
+    for name, weight in weights.items():
+        if name not in fine:
+            _named(name, partial(_check_weight, weight))
 
 
 def _check_weight(weight: Tensor) -> None:

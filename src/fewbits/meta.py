@@ -34,11 +34,16 @@ def as_spec(pieces: Mapping[str, Piece]) -> Spec:
 def store(name: str, values: Float[Tensor, " n"], meta: Meta) -> dict[str, Tensor]:
     """Store f32 values. Raises FewbitsError where a value overflows the type."""
     dtype = FLOATS.get(meta, torch.float32)  # /q8 keeps its steps in f32
-    most, limit = values.abs().max().item() if values.numel() else 0.0, torch.finfo(dtype).max
+    check_range(name, values.abs().max().item() if values.numel() else 0.0, meta)
+    return _store_q8(name, values) if meta == "q8" else {name: values.to(dtype).view(_BITS[dtype])}
+
+
+def check_range(name: str, most: float, meta: Meta) -> None:
+    """Raise FewbitsError where the largest magnitude of some values overflows the type that stores them."""
+    limit = torch.finfo(FLOATS.get(meta, torch.float32)).max
     if not most <= limit:  # NaN is not either
         way = "use /bf16 or /f32" if most <= torch.finfo(torch.float32).max else "scale the weight down, or --skip this layer"
         raise FewbitsError(f"its {name} of {most:.3g} overflows /{meta} (at most {limit:.5g}): {way}")
-    return _store_q8(name, values) if meta == "q8" else {name: values.to(dtype).view(_BITS[dtype])}
 
 
 def read(name: str, tensors: Mapping[str, Tensor], meta: Meta, at: Int[Tensor, "..."] | None = None) -> Float[Tensor, "..."]:

@@ -110,6 +110,48 @@ class Grids:
         return len(self.shrinks) <= _MOST and len(self.lengths) <= _MOST
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that a method does to a group, for solvers that do the whole of it: from the grid that spans it, search as told here.
+
+    Without shrinks and lengths nothing is searched. `p` is 0 for no norm; `large_count_more`: the error of w counts 1 + |w| / mean.
+    """
+
+    shrinks: Sequence[float] = ()
+    lengths: Sequence[float] = ()
+    p: float = 0.0
+    whole: float = 0.0
+    threshold: float = 0.0
+    large_count_more: bool = False
+
+    def grids(
+        self,
+        *,
+        steps: float,
+        implied_zero: float,
+        least: float,
+        meta: str,
+        has_zero: bool,
+        integer_zero: bool,
+        book: Book | None,
+    ) -> Grids:
+        """The same search over the grids of one format."""
+        return Grids(
+            steps=steps,
+            implied_zero=implied_zero,
+            least=least,
+            p=self.p,
+            whole=self.whole,
+            threshold=self.threshold,
+            meta=meta,
+            has_zero=has_zero,
+            integer_zero=integer_zero,
+            shrinks=self.shrinks,
+            lengths=self.lengths,
+            book=book,
+        )
+
+
 def search(
     groups: Float[Tensor, "n k"],
     counts: Float[Tensor, "n k"] | None,

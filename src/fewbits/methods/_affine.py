@@ -8,7 +8,7 @@ from fewbits.formats import Format
 from fewbits.methods.base import Fit
 
 # Largest zero point whose own rounding costs at most about half a code, by the bits of the type that stores it.
-_MOST_ZERO = {"f32": 2.0**23, "f16": 2.0**10, "bf16": 2.0**7, "q8": 2.0**10}
+MOST_ZERO = {"f32": 2.0**23, "f16": 2.0**10, "bf16": 2.0**7, "q8": 2.0**10}
 
 
 def fit_range(low: Float[Tensor, " n"], high: Float[Tensor, " n"], format: Format) -> Fit:
@@ -21,7 +21,7 @@ def fit_range(low: Float[Tensor, " n"], high: Float[Tensor, " n"], format: Forma
         return Fit(scale=most / ((format.levels - 1) / 2))
     if format.integer_zero:
         return _integer_zero(low, high, format)
-    least = most / _MOST_ZERO[format.meta]  # the step below which the zero point could not be stored well enough
+    least = most / MOST_ZERO[format.meta]  # the step below which the zero point could not be stored well enough
     flat = high - low <= least / 2  # all but constant: a range from 0 to the constant meets it exactly
     low, high = low.where(~flat, low.clamp(max=0)), high.where(~flat, high.clamp(min=0))
     scale = (high - low) / (format.levels - 1)

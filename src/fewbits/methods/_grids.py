@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fewbits import solvers
 from fewbits.codebooks import codebook_of
 from fewbits.formats import Format
 from fewbits.meta import FLOATS
 from fewbits.methods._affine import fit_range
 from fewbits.methods.base import LEAST_F16, Fit, nearest
-from fewbits.solvers import Book
+from fewbits.solvers import Book, Recipe
 
 Grid = tuple[Tensor, Tensor]  # scale and zero, or scale and low, of one shape
 
@@ -76,6 +77,18 @@ class Grids:
     def book(self) -> Book | None:
         """The codebook, if there is one and it is small."""
         return Book.of(codebook_of(self.format, torch.device("cpu"))) if self.format.is_codebook else None
+
+    def asked(self, recipe: Recipe) -> "solvers.Grids":
+        """How the compiled solvers are asked for a search of these grids."""
+        return recipe.grids(
+            steps=self.steps,
+            implied_zero=self.implied_zero,
+            least=self.least,
+            meta=self.format.meta,
+            has_zero=self.format.has_zero,
+            integer_zero=self.format.integer_zero,
+            book=self.book,
+        )
 
     def _stored_scale(self, scale: Tensor) -> Tensor:
         return self._rounded(scale.clamp(min=self.least))

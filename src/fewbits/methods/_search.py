@@ -65,24 +65,21 @@ class Search:
 
     def _native(self, groups: Tensor, grids: Grids) -> "solvers.Grids | None":
         """How the compiled search is asked for the same; None where it cannot: it works on 16 groups side by side."""
-        book = grids.book
-        if not solvers.available(groups.device) or groups.shape[0] < FEW or (grids.format.is_codebook and book is None):
+        if not solvers.available(groups.device) or groups.shape[0] < FEW or (grids.format.is_codebook and grids.book is None):
             return None
-        asked = solvers.Grids(
-            steps=grids.steps,
-            implied_zero=grids.implied_zero,
-            least=grids.least,
+        asked = grids.asked(self.recipe())
+        return asked if asked.fits() else None
+
+    def recipe(self, *, large_count_more: bool = False) -> solvers.Recipe:
+        """The same for solvers that begin by themselves; `large_count_more`: errors count 1 + |w| / mean |w| of the group."""
+        return solvers.Recipe(
+            shrinks=self.shrinks,
+            lengths=self.lengths,
             p=self.p or 0.0,
             whole=WHOLE,
             threshold=THRESHOLD,
-            meta=grids.format.meta,
-            has_zero=grids.format.has_zero,
-            integer_zero=grids.format.integer_zero,
-            shrinks=self.shrinks,
-            lengths=self.lengths,
-            book=book,
+            large_count_more=large_count_more,
         )
-        return asked if asked.fits() else None
 
 
 class _Trial:

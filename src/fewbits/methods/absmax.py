@@ -12,6 +12,7 @@ from torch import Tensor
 from fewbits.codebooks import codebook_of
 from fewbits.formats import Format
 from fewbits.methods.base import Fit, Method
+from fewbits.solvers import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,9 @@ class AbsoluteMaximum(Method):
     """What bitsandbytes does for NF4 and FP4."""
 
     kinds: ClassVar[tuple[str, ...]] = ("nf", "fp")
+
+    def recipe(self) -> Recipe:
+        return Recipe()
 
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:
         most = codebook_of(format, groups.device).nan_to_num(0).abs().max()

@@ -58,12 +58,24 @@ class Method(ABC):
         make; MisfitError for groups that do not divide.
         """
         self.check(format)
+        if weight.is_cuda and (made := self._by_kernels(weight.detach(), format)) is not None:
+            return made
         check_finite(weight)
         shape = tuple(weight.shape)
         matrix = weight.detach().reshape(matrix_shape(shape))
         with one_thread_each(weight.device) as for_each:
             scales = store_fit(self.fit_matrix(matrix, format, for_each), format)
             return assemble(format, shape, encode_matrix(matrix, format, scales, for_each), scales)
+
+    def recipe(self) -> solvers.Recipe | None:
+        """What `fit` does, for compiled solvers that do the whole of it; None where they cannot."""
+        return None
+
+    def _by_kernels(self, weight: Float[Tensor, "..."], format: Format) -> QuantizedTensor | None:
+        from fewbits.methods import _gpu  # builds on this module
+
+        recipe = self.recipe()
+        return None if recipe is None else _gpu.quantize(weight, format, recipe)
 
     def fit_matrix(self, matrix: Shaped[Tensor, "rows cols"], format: Format, for_each: ForEach = in_turn) -> Fit:
         """Fit all groups of a matrix, piece by piece."""

@@ -18,6 +18,7 @@ from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.methods._search import Search
 from fewbits.methods.base import Fit, Method
+from fewbits.solvers import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,9 @@ class HalfQuadratic(Method):
     def __post_init__(self) -> None:
         if not 0 < self.p < 1:
             raise FewbitsError(f"p of hqq's norm lies between 0 and 1, such as 0.7: {self.p} does not")
+
+    def recipe(self) -> Recipe:
+        return Search(p=self.p).recipe(large_count_more=True)
 
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:
         size = groups.abs()

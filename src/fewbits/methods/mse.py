@@ -12,6 +12,9 @@ from torch import Tensor
 from fewbits.formats import Format
 from fewbits.methods._search import Search
 from fewbits.methods.base import Fit, Method
+from fewbits.solvers import Recipe
+
+SEARCH = Search(lengths=(1.0, 0.6, 0.4, 0.25))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,5 +23,8 @@ class LeastSquares(Method):
 
     kinds: ClassVar[tuple[str, ...]] = ("uint", "int", "nf", "fp")
 
+    def recipe(self) -> Recipe:
+        return SEARCH.recipe()
+
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:
-        return Search(lengths=(1.0, 0.6, 0.4, 0.25)).run(groups, format)
+        return SEARCH.run(groups, format)

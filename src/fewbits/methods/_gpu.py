@@ -1,0 +1,130 @@
+"""A whole weight quantized on a GPU: found, rounded and packed by two kernels, without waiting for the device.
+
+What is wrong with a weight or its scales is known only once the device is waited for. That is at once, or, within
+`checked_together`, when that ends.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Int32, Shaped
+from torch import Tensor
+
+from fewbits import meta, solvers, solvers_gpu
+from fewbits.errors import FewbitsError
+from fewbits.formats import Format
+from fewbits.methods._affine import MOST_ZERO
+from fewbits.methods._grids import Grids
+from fewbits.methods.base import Fit, check_finite, store_fit, to_groups
+from fewbits.solvers import Order, Recipe
+from fewbits.tensor import QuantizedTensor, matrix_shape, read_scale, read_zero
+
+
+@dataclass
+class _Later:
+    """Layers whose scales are still to be looked at."""
+
+    name: str = ""
+    formats: dict[str, Format] = field(default_factory=dict)
+    stats: dict[str, Int32[Tensor, " 3"]] = field(default_factory=dict)
+
+    def add(self, format: Format, stats: Int32[Tensor, " 3"]) -> None:
+        self.formats[self.name], self.stats[self.name] = format, stats
+
+
+_later: ContextVar[_Later | None] = ContextVar("later", default=None)
+
+
+@contextmanager
+def checked_together() -> Iterator[_Later]:
+    """Within, no layer is waited for. At the end raises FewbitsError, naming the layer, for a scale that its type cannot hold.
+
+    Set the name of what this yields before each layer.
+    """
+    later = _Later()
+    token = _later.set(later)
+    try:
+        yield later
+    finally:
+        _later.reset(token)
+    for name, most in solvers_gpu.as_floats(later.stats).items():
+        try:
+            _check(later.formats[name], most)
+        except FewbitsError as error:
+            raise FewbitsError(f"layer {name or '(the model itself)'}: {error}") from None
+
+
+def quantize(weight: Shaped[Tensor, "..."], format: Format, recipe: Recipe) -> QuantizedTensor | None:
+    """Quantize a weight (its first axis is the outputs); None where the kernels do not reach.
+
+    Raises what `Method.quantize` raises.
+    """
+    if not solvers_gpu.available(weight) or not weight.is_floating_point() or format.granularity == "tensor":
+        return None
+    shape = tuple(weight.shape)
+    rows, cols = matrix_shape(shape)
+    r, c = format.block(rows, cols)
+    grids = Grids(format).asked(recipe)
+    if (format.is_codebook and grids.book is None) or not solvers_gpu.fits(r * c, grids):
+        return None
+    matrix = weight.reshape(rows, cols).contiguous()
+    found = solvers_gpu.fit(
+        matrix.view(-1, c) if r == 1 else to_groups(matrix, r, c),
+        grids,
+        most_zero=MOST_ZERO[format.meta],
+        most_value=1.0 if grids.book is None else float(grids.book.values.nan_to_num(0).abs().max()),
+        counted=recipe.large_count_more,
+    )
+    _look_at(weight, format, found.stats)
+    tensors = _stored(matrix, format, (r, c), found, grids)
+    return QuantizedTensor(format=format, shape=shape, tensors=tensors)
+
+
+def _stored(
+    matrix: Tensor, format: Format, block: tuple[int, int], found: solvers_gpu.Found, grids: "solvers.Grids"
+) -> dict[str, Tensor]:
+    """Codes, scales and zero points as the format stores them."""
+    order = _order(format)
+    scale, zero, kept, keep = found.scale, found.zero, {}, None
+    if format.meta == "q8":
+        kept = store_fit(Fit(scale=scale, zero=zero), format)
+        grid = tuple(matrix.shape)
+        scale = read_scale(format, grid, kept).reshape(-1).contiguous()
+        zero = read_zero(format, grid, kept).reshape(-1).contiguous() if format.has_zero else None  # type: ignore[union-attr]
+    else:
+        keep = (format.meta, found.stats, grids.least if format.meta == "f16" else 0.0)
+    stream, made = solvers_gpu.encode(
+        matrix, block, scale, zero, bits=format.bits, order=order, implied_zero=grids.implied_zero, book=grids.book, keep=keep
+    )
+    if format.integer_zero and found.zero is not None and keep is not None:
+        made["zero"] = solvers_gpu.to_stream(found.zero.to(torch.uint8), format.bits)
+    return {"codes": stream, **kept, **made}
+
+
+def _order(format: Format) -> Order:
+    if format.is_codebook:
+        return "codebook"
+    if format.integer_zero:
+        return "half"
+    return "before" if format.has_zero or format.bits == 1 else "after"
+
+
+def _look_at(weight: Tensor, format: Format, stats: Int32[Tensor, " 3"]) -> None:
+    later = _later.get()
+    if later is not None:
+        return later.add(format, stats)
+    try:
+        _check(format, solvers_gpu.as_floats({"": stats})[""])
+    except FewbitsError:
+        check_finite(weight)  # says more of NaN and infinity
+        raise
+    return None
+
+
+def _check(format: Format, most: tuple[float, float]) -> None:
+    meta.check_range("scale", most[0], format.meta)
+    if format.has_zero and not format.integer_zero:
+        meta.check_range("zero", most[1], format.meta)

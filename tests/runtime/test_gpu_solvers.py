@@ -1,0 +1,78 @@
+"""Quantizing on an NVIDIA GPU: what the solvers on the CPU find, up to rounding, and nothing else refused or let through."""
+
+import pytest
+import torch
+
+import fewbits
+from fewbits.errors import FewbitsError
+from fewbits.runtime import nvrtc
+from fewbits.scheme import Scheme
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(nvrtc.unavailable() is not None, reason=f"needs a GPU: {nvrtc.unavailable()}"),
+]
+SHAPE = (96, 1152)
+SAME = [
+    "rtn:uint4g64",
+    "rtn:uint3g32z",
+    "rtn:int8",
+    "rtn:int4g128/bf16",
+    "rtn:uint2g64/f32",
+    "rtn:uint4g16",
+    "rtn:int1g64",
+    "nf4g64",
+]
+SEARCHED = [
+    "hqq:uint4g64",
+    "hqq:uint3g64",
+    "hqq:int4g32",
+    "hqq:uint4g64z",
+    "mse:uint4g128",
+    "mse:int8",
+    "mse:nf4g64",
+    "mse:fp4g24",
+]
+
+
+def weights(dtype: torch.dtype) -> torch.Tensor:
+    torch.manual_seed(1)
+    w = torch.randn(SHAPE) * torch.rand(SHAPE[0], 1)
+    w[3, :128] = 0  # two groups of zeros
+    w[4, :64] = 0.7  # one value
+    w[5, 64:128] += 300  # far from 0
+    return w.to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("scheme", [*SAME, "rtn:uint4g32o", "nf4g64/q8", "rtn:uint5g64/q8"])
+def test_what_is_not_searched_is_the_same_to_the_bit(scheme: str, dtype: torch.dtype) -> None:
+    want = Scheme.parse(scheme).quantize(weights(dtype))
+    have = Scheme.parse(scheme).quantize(weights(dtype).cuda())
+    for name, tensor in want.tensors.items():
+        assert torch.equal(have.tensors[name].cpu(), tensor), name
+
+
+@pytest.mark.parametrize("scheme", SEARCHED)
+def test_searches_find_the_same_grids_up_to_rounding(scheme: str) -> None:
+    parsed, w = Scheme.parse(scheme), weights(torch.bfloat16)
+    want, have = parsed.quantize(w), parsed.quantize(w.cuda())
+    assert (have.scale().cpu() == want.scale()).float().mean() > 0.97
+    assert (have.codes().cpu() == want.codes()).float().mean() > 0.99
+    errors = [(q.dequantize().cpu() - w.float()).square().sum() for q in (want, have)]
+    assert abs(errors[1] / errors[0] - 1) < 2e-3
+
+
+def layers(value: float) -> torch.nn.Module:
+    model = torch.nn.Sequential(torch.nn.Linear(128, 32), torch.nn.Linear(32, 64)).cuda()
+    model.get_parameter("1.weight").data[3, 5] = value
+    return model
+
+
+def test_layers_with_bad_weights_are_named() -> None:
+    with pytest.raises(FewbitsError, match=r"layer 1: its scale of .* overflows /f16"):
+        fewbits.quantize(layers(1e30), "rtn:uint4g32")
+    with pytest.raises(FewbitsError, match=r"layer 1: 1 of its 2,048 weights"):
+        fewbits.quantize(layers(torch.nan), "hqq:uint4g32")
+    with pytest.raises(FewbitsError, match=r"1 of its 2,048 weights"):
+        Scheme.parse("rtn:uint4g32").quantize(layers(torch.nan).get_parameter("1.weight"))
