@@ -68,10 +68,16 @@ def agenda(spec: Spec) -> Agenda:
     return made
 
 
+def load(name: str, settings: Settings, *, weights: bool = True) -> Loaded:
+    """The model as it is stored. Only timm's are told how many classes they have: others bring their own."""
+    classes = settings.classes if name.startswith("timm/") else None
+    return models.load(name, classes=classes, device=settings.device if weights else "cpu", weights=weights)
+
+
 def _of_model(spec: Spec, name: str, made: Agenda) -> list[Item]:
     settings = spec.settings
     key = "models" if "models" in spec.lines else "model"
-    loaded = _named(spec, key, lambda: models.load(name, weights=False, classes=settings.classes))
+    loaded = _named(spec, key, lambda: load(name, settings, weights=False))
     _named(spec, "measures", lambda: settings.wanted(loaded.task))
     text = "text" if loaded.task == "causal-lm" else "images"
     digest, source = _named(spec, text, lambda: identity.data_digest(loaded, settings))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fewbits import models, peers
+from fewbits import peers
 from fewbits.apply import quantize
 from fewbits.data.names import one_line
 from fewbits.errors import FewbitsError
@@ -25,7 +25,7 @@ from fewbits.models import Loaded
 from fewbits.models.options import arithmetic_dtype
 from fewbits.peers.base import cast_kept, quiet
 from fewbits.study import layers
-from fewbits.study.items import Item
+from fewbits.study.items import Item, load
 from fewbits.study.results import RowResult, Sensitivity, Weights, row_to_dict
 
 TIMED = frozenset({*GENERATION, "latency", "peak_memory"})
@@ -54,8 +54,7 @@ class Workshop:
 
     def load(self) -> Loaded:
         """The model as it is stored."""
-        settings = self.settings
-        return models.load(self.source, classes=settings.classes, device=settings.device)
+        return load(self.source, self.settings)
 
     @property
     def wanted(self) -> set[str]:
@@ -83,7 +82,7 @@ def _made(item: Item, folder: Path | None) -> dict[str, Any]:
     if item.problem is not None:
         raise FewbitsError(item.problem)
     if item.kind == "weights":
-        model = models.load(item.source, classes=item.settings.classes, device=item.settings.device).model
+        model = load(item.source, item.settings).model
         return asdict(Weights(key=item.key, model=item.model, scheme=item.scheme, layers=layers.weights(model, item.scheme)))
     shop = _shop(item)
     if item.kind == "alone":
