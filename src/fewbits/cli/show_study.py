@@ -30,8 +30,8 @@ def todo(found: Sequence["Todo"]) -> None:
         console().print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
 
 
-def studied(found: StudyResults, folder: Path) -> None:
-    """The rows of a study, a line each, and what failed."""
+def studied(found: StudyResults, folder: Path, problem: str | None = None) -> None:
+    """The rows of a study, a line each, what failed, and where the report is; `problem` says why there is none."""
     columns = [c for c in COLUMNS if any(c[0] in row.measures for row in found.rows)]
     reported = any(row.reported for row in found.rows)
     many = len({row.model for row in found.rows}) > 1
@@ -43,7 +43,7 @@ def studied(found: StudyResults, folder: Path) -> None:
             cells = [cell(row.measures[name]) if name in row.measures else "-" for name, _, cell in columns]
             scores = [_score(row.scores.get(score.name)) for score in found.scores]
             body.append(
-                [*([row.model] if many else []), row.label, percent(row.coverage), *cells, *scores]
+                [*([escape(row.model)] if many else []), escape(row.label), percent(row.coverage), *cells, *scores]
                 + ([", ".join(_reported(r) for r in row.reported)] if reported else [])
             )
     out = console()
@@ -54,8 +54,9 @@ def studied(found: StudyResults, folder: Path) -> None:
     for each in (*found.sensitivities, *found.weights):
         if each.error is not None:
             out.print(f"[yellow]{each.model}: layers in {each.scheme}: {escape(each.error)}[/yellow]", soft_wrap=True)
-    report = folder / "report.html"
-    where = report if report.exists() else folder / "results.json"
+    where = folder / ("results.json" if problem else "report.html")
+    if problem:
+        out.print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
     out.print(f"[dim]{f'{found.missing} not done yet; ' if found.missing else ''}see {where}[/dim]", soft_wrap=True)
 
 
@@ -69,7 +70,7 @@ def _name(row: RowResult, many: bool) -> str:
     return f"{row.model} {row.label}" if many else row.label
 
 
-def _score(value: float | bool | None) -> str:
+def _score(value: int | float | bool | None) -> str:
     if value is None:
         return "-"
     return ("yes" if value else "no") if isinstance(value, bool) else f"{value:.3f}"

@@ -9,6 +9,7 @@ from fewbits.cli.options import device_option, json_option, set_threads, threads
 
 if TYPE_CHECKING:
     from fewbits.study.executors import Run
+    from fewbits.study.results import StudyResults
 
 _WHAT, _WHERE = "What is studied", "Where it is done"
 
@@ -72,10 +73,22 @@ def command(
         return
     execute = _executor(workers, ray, threads)
     found = run(spec, output, only=only, force=force, execute=execute, workers=workers, tell=show_study.tell)
-    show_study.studied(found, output)
+    show_study.studied(found, output, _report(found, output))
     if json:
         show.document([row.row() for row in found.rows])
     show_study.check(found)
+
+
+def _report(found: "StudyResults", folder: Path) -> str | None:
+    """Write the report; return why there is none where it cannot be drawn. The results are safe in any case."""
+    from fewbits.errors import FewbitsError
+    from fewbits.report import study
+
+    try:
+        study.write(found, folder)
+    except FewbitsError as error:
+        return f"no report.html: {error}; then: fewbits report {folder}"
+    return None
 
 
 def _executor(workers: int, ray: str | None, threads: int | None) -> "Run":

@@ -41,7 +41,7 @@ class Peer(ABC):
 
     @property
     @abstractmethod
-    def nominal_bits(self) -> float:
+    def nominal_bits(self) -> int:
         """Bits of a code."""
 
     @property

@@ -40,7 +40,7 @@ class BitsAndBytes(Peer):
         return self.kind + (f" g{self.group}" if self.group != 64 else "") + (" double" if self.double else "")
 
     @property
-    def nominal_bits(self) -> float:
+    def nominal_bits(self) -> int:
         return 8 if self.kind == "int8" else 4
 
     @property

@@ -38,7 +38,7 @@ class Hqq(Peer):
         return f"g{self.group}" + (" axis 0" if self.axis == 0 else "")
 
     @property
-    def nominal_bits(self) -> float:
+    def nominal_bits(self) -> int:
         return self.bits
 
     @property

@@ -35,7 +35,7 @@ class OptimumQuanto(Peer):
         return ""
 
     @property
-    def nominal_bits(self) -> float:
+    def nominal_bits(self) -> int:
         return {"qint4": 4, "qint2": 2}.get(self.kind, 8)
 
     @property

@@ -36,7 +36,7 @@ class TorchAo(Peer):
         return (f"g{self.group}" if self.group else "") + ("" if self.symmetric else " asymmetric")
 
     @property
-    def nominal_bits(self) -> float:
+    def nominal_bits(self) -> int:
         return self.bits
 
     @property

@@ -51,7 +51,7 @@ class Value:
             self.fail(f"is to be a whole number from {least} on, not {self.shown}")
         return self.data
 
-    def number(self) -> float:
+    def number(self) -> int | float:
         """A number."""
         if not isinstance(self.data, int | float) or isinstance(self.data, bool):
             self.fail(f"is to be a number, not {self.shown}")

@@ -59,7 +59,9 @@ class Quantity:
             )
         return cls(measure=measure, unit="%" if unit == "percent" else unit)
 
-    def of(self, measures: Mapping[str, Measure], beside: Mapping[str, Measure], coverage: float = 0.0) -> float | None:
+    def of(
+        self, measures: Mapping[str, Measure], beside: Mapping[str, Measure], coverage: int | float = 0.0
+    ) -> int | float | None:
         """The value in the unit; None where it was not measured, or there is no original to divide by."""
         own = _raw(self.measure, measures, coverage)
         if own is None or self.unit != MULTIPLE:
@@ -68,7 +70,7 @@ class Quantity:
         return own / other if other else None
 
 
-def _raw(name: str, measures: Mapping[str, Measure], coverage: float) -> float | None:
+def _raw(name: str, measures: Mapping[str, Measure], coverage: int | float) -> int | float | None:
     if name == "coverage":
         return coverage
     if name == "bits":

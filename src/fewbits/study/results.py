@@ -29,7 +29,7 @@ class Reported:
     """
 
     measure: str
-    value: float
+    value: int | float
     unit: str
     where: str = ""
 
@@ -66,11 +66,11 @@ class RowResult:
     original: bool = False
     peer: str | None = None
     series: str = ""
-    bits: float | None = None
+    bits: int | float | None = None
     group: int | None = None
     measures: Mapping[str, Measure] = field(default_factory=dict)
     beside: Mapping[str, Measure] = field(default_factory=dict)
-    scores: Mapping[str, float | bool | None] = field(default_factory=dict)
+    scores: Mapping[str, int | float | bool | None] = field(default_factory=dict)
     reported: tuple[Reported, ...] = ()
     layers: tuple[LayerError, ...] = ()
     notes: tuple[str, ...] = ()

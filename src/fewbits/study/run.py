@@ -153,7 +153,7 @@ def _scored(rows: Sequence[RowResult], spec: Spec) -> list[RowResult]:
     return [replace(row, scores=_scores(row, originals.get(row.model, {}), expressions)) for row in rows]
 
 
-def _scores(row: RowResult, original: Any, expressions: dict[str, Expression]) -> dict[str, float | bool | None]:
+def _scores(row: RowResult, original: Any, expressions: dict[str, Expression]) -> dict[str, int | float | bool | None]:
     beside: dict[str, Measure] = {name: m for name, m in original.items() if name not in TIMED or row.original}
     beside |= row.beside
     return {

@@ -14,7 +14,7 @@ from typing import Any
 from fewbits.errors import FewbitsError
 from fewbits.study.quantity import Quantity
 
-Lookup = Callable[[Quantity], float | None]
+Lookup = Callable[[Quantity], int | float | None]
 _MOST = 500  # characters
 _BINARY: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -64,7 +64,7 @@ class Expression:
         names = [n.id for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n not in used]
         return {name: Quantity.parse(name) for name in names}
 
-    def of(self, lookup: Lookup) -> float | bool | None:
+    def of(self, lookup: Lookup) -> int | float | bool | None:
         """The value; None where a measure is missing, or something is divided by zero."""
         try:
             return _value(self._tree, lambda name: lookup(self.quantities[name]))
@@ -99,7 +99,7 @@ def _check(node: ast.expr, text: str) -> None:
             raise FewbitsError(f"'{ast.unparse(node)}' in '{text}' is not offered: {_OFFERED}")
 
 
-def _value(node: ast.AST, lookup: Callable[[str], float | None]) -> float | bool:
+def _value(node: ast.AST, lookup: Callable[[str], int | float | None]) -> int | float | bool:
     match node:
         case ast.Constant(value=value):
             return value  # type: ignore[return-value]  # a number, as was checked

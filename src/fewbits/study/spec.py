@@ -28,7 +28,7 @@ class RowSpec:
     peer: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     series: str = ""
-    bits: float | None = None
+    bits: int | float | None = None
     group: int | None = None
     reported: tuple[Reported, ...] = ()
 
