@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fewbits.search.candidates import Space, space_of
     from fewbits.search.frontier import Frontier, solve
+    from fewbits.search.goal import Goal
     from fewbits.search.limits import Limit, parse_limit
     from fewbits.search.objective import Divergence, LossRise
     from fewbits.search.sensitivity import Sensitivities, sensitivities
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Divergence": "fewbits.search.objective",
     "Frontier": "fewbits.search.frontier",
+    "Goal": "fewbits.search.goal",
     "Limit": "fewbits.search.limits",
     "LossRise": "fewbits.search.objective",
     "Sensitivities": "fewbits.search.sensitivity",
@@ -36,6 +38,7 @@ _PUBLIC = {
 __all__ = [
     "Divergence",
     "Frontier",
+    "Goal",
     "Limit",
     "LossRise",
     "Search",

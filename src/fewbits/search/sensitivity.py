@@ -32,8 +32,11 @@ class Sensitivities:
         The one along the error knows correlations but has the noise of few samples, the diagonal neither: together they gave
         plans of 1 to 5 % less KL than each alone (an 8 M llama at 4 and 3 bits).
         """
-        if self.measured is not None:
-            return self.measured
+        return self.estimate if self.measured is None else self.measured
+
+    @property
+    def estimate(self) -> Table:
+        """The geometric mean of both estimates."""
         return [[sqrt(a * d) for a, d in zip(*rows, strict=True)] for rows in zip(self.cheap, self.diagonal, strict=True)]
 
     def frontier(self) -> Frontier:

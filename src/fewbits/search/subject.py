@@ -7,8 +7,9 @@ import torch
 from fewbits import data, models
 from fewbits.apply import plan_of
 from fewbits.errors import FewbitsError
+from fewbits.measure.running import config_value
 from fewbits.models import Loaded
-from fewbits.search.tunedata import TuneData, image_data, text_data
+from fewbits.search.tunedata import SHORT, WINDOW, TuneData, image_data, text_data
 
 CARRIED = "demo-vision"  # the classifier whose images come along too
 
@@ -73,6 +74,7 @@ def _text(loaded: Loaded, settings: DataSettings) -> Subject:
         held = data.load_text(settings.verify, tokenizer=loaded.tokenizer, max_tokens=settings.max_tokens)
         other = held.ids
         sources.append(held.source)
+    room = config_value(loaded.model, "max_position_embeddings") or WINDOW
     made = text_data(
         read.ids,
         bos=read.bos,
@@ -81,6 +83,8 @@ def _text(loaded: Loaded, settings: DataSettings) -> Subject:
         samples=settings.samples,
         verify_tokens=settings.max_tokens,
         protocol=settings.protocol,
+        window=min(WINDOW, room),
+        short=min(SHORT, room),
         seed=settings.seed,
     )
     return Subject(loaded=loaded, data=made, sources=_told(sources, "the last third of the text"))

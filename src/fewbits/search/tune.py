@@ -14,6 +14,7 @@ from torch import nn
 
 from fewbits.measure.result import Measure
 from fewbits.plan import Plan, Rule
+from fewbits.progress import track
 from fewbits.search.candidates import DEFAULT, Space, space_of
 from fewbits.search.clocks import Stopwatch
 from fewbits.search.costs import Costs
@@ -74,7 +75,7 @@ class Tried:
 class Tuned:
     """What tuning came to. `plan` is for `fewbits.quantize`; `uniform` names the uniform plan that won, if one did.
 
-    `tried` are all plans that were measured, the chosen one too; `speeds` are measured, by name.
+    `tried` are the plans that were verified, the chosen one too; `speeds` are measured, by name.
     """
 
     plan: Plan
@@ -91,6 +92,7 @@ class Tuned:
     seconds: dict[str, float]
     digests: dict[str, str]
     goal: Goal
+    protocol: str
 
     @property
     def space(self) -> Space:
@@ -168,7 +170,7 @@ class Search:
             original=self.judge.original(),
             verdicts=verdicts,
             uniform=chosen.name if won else None,
-            tried=(*self._landscape(table), *self._tried.values()),
+            tried=tuple(self._tried.values()),
             sensitivities=self.sensitivities,
             table=table,
             costs=self.costs,
@@ -176,6 +178,7 @@ class Search:
             seconds=seconds,
             digests=self.digests,
             goal=goal,
+            protocol=self.judge.data.protocol,
         )
 
     def _found(self, goal: Goal) -> tuple[tuple[Tried, Tried | None, bool, Table], dict[str, Measure]]:
@@ -278,16 +281,17 @@ class Search:
                 return added(table, chosen.choice) < added(table, uniform.choice)
         return _main(chosen) < _main(uniform)
 
-    def _landscape(self, table: Table) -> tuple[Tried, ...]:
-        """What stands beside the plan in the chart: uniform plans and those made by hand."""
+    def with_landscape(self, tuned: Tuned) -> Tuned:
+        """The same with what stands beside the plan in a chart: uniform plans and those made by hand, measured."""
         kinds = {"uniform": uniform_plans(self.space), "by hand": handmade_plans(self.space)}
-        known = set(self._tried)
-        return tuple(
-            self._looked_at(name, kind, choice, table)
+        known = {tried.choice for tried in tuned.tried}
+        more = [
+            self._looked_at(name, kind, choice, tuned.table)
             for kind, plans in kinds.items()
-            for name, choice in plans.items()
+            for name, choice in track(plans.items(), f"{kind} plans", unit="plan")
             if choice not in known
-        )
+        ]
+        return replace(tuned, tried=(*more, *tuned.tried))
 
     def _try(self, name: str, kind: str, choice: Sequence[int], table: Table) -> Tried:
         """Measure a plan on all data, and note it."""

@@ -37,22 +37,25 @@ def text_data(
     samples: int = 64,
     verify_tokens: int = 10_000,
     protocol: str = "windows:512",
+    window: int = WINDOW,
+    short: int = SHORT,
     seed: int = 0,
 ) -> TuneData:
     """For a language model. Without `verify`, the last third of the text is kept for it, and nothing is chosen by that.
 
-    Windows chosen by are spread evenly over the text. Raises FewbitsError for a text too short for that.
+    Plans are chosen by windows of `window` tokens, gradients taken on others of `short` tokens, both spread evenly over the
+    text. Raises FewbitsError for a text too short for that.
     """
     if verify is None:
         ids, verify = ids[: len(ids) * 2 // 3], ids[len(ids) * 2 // 3 :]
-    if len(ids) < 2 * SHORT:
-        raise FewbitsError(f"{len(ids)} tokens are too few to choose a plan by: give at least {3 * SHORT}, better 20,000")
-    length = min(WINDOW, len(ids) // 2)
-    windows = spread_windows(ids, max(1, tokens // WINDOW), length, bos=bos)
-    short = spread_windows(ids, samples, SHORT, bos=bos)
+    if len(ids) < 2 * short:
+        raise FewbitsError(f"{len(ids)} tokens are too few to choose a plan by: give at least {3 * short}, better 20,000")
+    window = min(window, len(ids) // 2)
+    windows = spread_windows(ids, max(1, tokens // window), window, bos=bos)
+    pieces = spread_windows(ids, samples, short, bos=bos)
     return TuneData(
         choose=Divergence(windows.split(4), causal=True, seed=seed),
-        gradients=Divergence(short.split(8), causal=True, seed=seed),
+        gradients=Divergence(pieces.split(8), causal=True, seed=seed),
         verify=TextVerification(cut=cut(verify[:verify_tokens], protocol, bos=bos)),
     )
 

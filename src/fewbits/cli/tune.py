@@ -1,0 +1,144 @@
+"""`fewbits tune`: limits in, the plan out, measured."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fewbits.cli import tuning
+from fewbits.cli.options import (
+    classes_option,
+    device_option,
+    json_option,
+    rules_option,
+    seed_option,
+    set_threads,
+    skip_option,
+    threads_option,
+    trust_option,
+)
+
+_GOAL, _OUTPUT = "What is wanted", "Output"
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, folder, timm/NAME, demo or demo-vision.")],
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="LIMIT",
+            rich_help_panel=_GOAL,
+            help="size<=16MiB, bits<=4.25, memory<=6GiB, kl<=0.05, ppl<=+2%, accuracy>=-0.5pt, top1>=95%, decode_speed>=100,"
+            " latency<=20ms; repeatable.",
+        ),
+    ] = None,
+    minimize: Annotated[
+        str | None, typer.Option(metavar="MEASURE", rich_help_panel=_GOAL, help="Make this as small as the limits allow.")
+    ] = None,
+    maximize: Annotated[str | None, typer.Option(metavar="MEASURE", rich_help_panel=_GOAL, help="Or this as large.")] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="N", rich_help_panel=_GOAL, help="Sequences or images at a time: memory, speeds.")
+    ] = 1,
+    context: Annotated[
+        int, typer.Option(min=0, metavar="N", rich_help_panel=_GOAL, help="Tokens of each in the KV cache, for memory.")
+    ] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", rich_help_panel=_OUTPUT, help="Save the model and the report here."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", rich_help_panel=_OUTPUT, help="Replace the folder if it holds a saved model.")
+    ] = False,
+    predict: Annotated[
+        bool,
+        typer.Option("--predict", rich_help_panel=_OUTPUT, help="Answer from what is known and predicted; measure nothing."),
+    ] = False,
+    candidate: tuning.candidate_option = None,
+    rule: rules_option = None,
+    skip: skip_option = None,
+    include: tuning.include_option = None,
+    together: tuning.together_option = None,
+    samples: tuning.samples_option = 64,
+    measured: Annotated[
+        bool,
+        typer.Option("--measured", rich_help_panel="Search", help="Search by measured sensitivities: slower, rarely better."),
+    ] = False,
+    text: tuning.text_option = None,
+    images: tuning.images_option = None,
+    verify: tuning.verify_option = None,
+    protocol: tuning.protocol_option = "windows:512",
+    tokens: tuning.tokens_option = 4096,
+    max_tokens: tuning.max_tokens_option = 10_000,
+    choose: tuning.choose_option = 400,
+    max_images: tuning.max_images_option = 1_600,
+    classes: classes_option = None,
+    device: device_option = "cpu",
+    threads: threads_option = None,
+    seed: seed_option = 0,
+    trust_remote_code: trust_option = False,
+    json: json_option = False,
+) -> None:
+    """Find the plan that keeps the limits and is best by one measure; save the model, its plan and a report.
+
+    What is measured is kept: another limit on the same model and data takes seconds.
+
+    \b
+    fewbits tune demo --limit 'size<=5MiB' -o small
+    fewbits tune demo --limit 'ppl<=+2%' --minimize size -o near
+    fewbits tune demo-vision --limit 'accuracy>=-1pt' --minimize size -o digits
+    fewbits tune demo --limit 'decode_speed>=+20%' --limit 'memory<=8MiB' --context 512
+    """
+    from fewbits.cli import show_search
+    from fewbits.errors import FewbitsError
+    from fewbits.search.goal import Goal
+    from fewbits.search.limits import parse_limit
+    from fewbits.search.subject import DataSettings
+    from fewbits.search.tune import Search, Settings
+    from fewbits.storage.folder import check_output
+
+    goal = Goal.of([parse_limit(text) for text in limit or ()], minimize, maximize)
+    if predict and output is not None:
+        raise FewbitsError("--predict saves nothing: leave out -o, or --predict")
+    if output is not None:
+        check_output(output, force=force)
+    set_threads(threads)
+    data = DataSettings(
+        text=text,
+        images=images,
+        verify=verify,
+        tokens=tokens,
+        choose=choose,
+        max_tokens=max_tokens,
+        max_images=max_images,
+        protocol=protocol,
+        samples=samples,
+        seed=seed,
+    )
+    found = tuning.searched(
+        model,
+        data,
+        candidates=candidate,
+        rules=rule,
+        skip=skip,
+        include=include,
+        together=together,
+        classes=classes,
+        device=device,
+        trust_remote_code=trust_remote_code,
+    )
+    settings = Settings(samples=samples, measure=measured, seed=seed, batch=batch, context=context)
+    search = Search(found.subject.loaded.model, found.subject.data, found.space, settings=settings)
+    if predict:
+        show_search.predicted(model, search, goal, json=json)
+        return
+    tuned = search.run(goal)
+    show_search.tuned(model, tuned, found.subject.sources)
+    row = None
+    if output is not None:
+        from fewbits.cli.save_tuned import save_tuned
+
+        row = save_tuned(found.subject, search, tuned, output, force=force)
+        show_search.saved(output)
+    if json:
+        show_search.tuned_document(model, tuned, row)
