@@ -43,6 +43,12 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert list(config["quantization_config"]["files"]) == ["model.safetensors"]
 
 
+def test_who_may_read_the_config_may_read_the_weights(tmp_path: Path) -> None:
+    folder = fewbits.save(tiny.quantized("llama"), tmp_path / "out")
+    assert {oct(p.stat().st_mode & 0o777) for p in folder.iterdir()} == {oct((folder / "config.json").stat().st_mode & 0o777)}
+    assert (folder / "config.json").stat().st_mode & 0o400
+
+
 def test_model_in_memory_knows_its_plan_as_transformers_does(tmp_path: Path) -> None:
     model = tiny.quantized("llama")
     fewbits.save(model, tmp_path / "out")

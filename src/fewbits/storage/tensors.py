@@ -122,8 +122,11 @@ def not_stored(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
 
 
 def _write_file(tensors: dict[str, Tensor], path: Path) -> None:
+    path.touch()
+    usual = path.stat().st_mode  # safetensors lets nobody but the owner read what it writes
     try:
         save_file(tensors, path, metadata={"format": "pt"})
+        path.chmod(usual)
     except SafetensorError as error:
         system = re.search(r"os error (\d+)", str(error))  # safetensors hides the operating system's error in its text
         if system is None:
