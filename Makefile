@@ -1,18 +1,33 @@
 # make demo   the main job on the model that the package carries, in a table
 # make test   the tests            make test-slow   those on trained models; make test-peers   the same figures from other libraries
 # make check  lint, format, types  make bench        how fast quantizing is, beside the library it follows
+# make studies   the five studies on the models and data of SHARED, with every peer; each goes on where it stopped
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-slow test-peers check format bench clean
+.PHONY: demo studies test test-slow test-peers check format bench clean
 
 demo: $(VENV)/.user
 	$(BIN)/fewbits quantize demo hqq:uint4g64 -o runs/demo-4bit --force
-	$(BIN)/fewbits eval demo --scheme rtn:int8 --scheme nf4g64 --scheme hqq:uint4g64 --scheme hqq:uint3g64 --scheme hqq:uint2g64 \
-		runs/demo-4bit --max-tokens 4000 --repeats 3 --new-tokens 16
+	$(BIN)/fewbits eval runs/demo-4bit --max-tokens 2000 --measure size --measure ppl --measure kl
+	$(BIN)/fewbits study demo -o runs/demo --force
+
+SHARED ?= ../shared
+MODELS = $(SHARED)/models
+TEXT = --data $(SHARED)/data/peps.txt
+IMAGES = --data $(SHARED)/data/cifar10_test.npz
+STUDY = time -p $(PEERS)/bin/fewbits study
+
+studies: $(PEERS)/.peers
+	test -d runs/phi3-small || $(PEERS)/bin/python studies/phi3_from_llama.py $(MODELS)/llama-28m runs/phi3-small
+	$(STUDY) gpt2-bitsandbytes -o runs/gpt2-bitsandbytes --model $(MODELS)/gpt2-9m $(TEXT)
+	$(STUDY) mobilenetv2-linear -o runs/mobilenetv2-linear --model $(MODELS)/mobilenetv2-cifar10 $(IMAGES) --max-images 2000
+	$(STUDY) llama-wikitext2 -o runs/llama-wikitext2 --model $(MODELS)/llama-28m $(TEXT) --max-tokens 10000
+	$(STUDY) phi3-w8a16 -o runs/phi3-w8a16 --model runs/phi3-small $(TEXT) --max-tokens 6000
+	$(STUDY) deit-cifar100 -o runs/deit-cifar100 --model $(MODELS)/vit-cifar10 $(IMAGES) --max-images 2000
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow and not peers and not gpu"
@@ -43,7 +58,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.user: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install -q -c constraints.txt -e '.[demo]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[demo,report]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -53,5 +68,5 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 # The other libraries have an environment of their own: some print to the terminal as soon as transformers finds them.
 $(PEERS)/.peers: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install -q -c constraints.txt -e '.[dev,peers]'
+	$(PEERS)/bin/pip install -q -c constraints.txt -e '.[dev,peers,ray]'
 	touch $@

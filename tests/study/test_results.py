@@ -35,7 +35,7 @@ def example() -> StudyResults:
         reported=(Reported(measure="size", value=1.0, unit="MiB"),),
         layers=(error,),
         bits=4.0,
-        group=64,
+        group=0,
     )
     failed = RowResult(key="x", model="m", label="peer", peer="hqq 1", error="not installed")
     loss = LayerLoss(name="a.b", kind="Linear", params=2000, loss=0.01)

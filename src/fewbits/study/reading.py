@@ -133,7 +133,8 @@ def _scheme(given: dict[str, Value], key: str) -> str | None:
 def find(name: str) -> Path:
     """A study's file: a path, or the name of one that ships (`demo`). Raises FewbitsError that lists those."""
     path = Path(name)
-    shipped = Path(__file__).parents[3] / "studies"
+    beside = Path(__file__).with_name("shipped")  # in a wheel; a checkout has them at its top
+    shipped = beside if beside.is_dir() else Path(__file__).parents[3] / "studies"
     if path.exists() or path.suffix:
         return path
     there = sorted(p.stem for p in shipped.glob("*.yaml")) if shipped.is_dir() else []

@@ -230,7 +230,7 @@ def row_to_dict(row: RowResult) -> dict[str, Any]:
         "layers": [asdict(each) for each in row.layers],
         "notes": list(row.notes),
     }
-    return {name: value for name, value in data.items() if value not in (None, "", [], {}, False) or name == "coverage"}
+    return {name: value for name, value in data.items() if not (value is None or value is False or value in ("", [], {}))}
 
 
 def row_from_dict(data: Mapping[str, Any]) -> RowResult:

@@ -60,7 +60,9 @@ def run(
             store.forget(item.key)
     pending = list({i.key: i for i in chosen if store.get(i.key) is None}.values())
     failures: dict[str, str] = {}
-    progress = _Progress(total=len(pending), ready=len(chosen) - len(pending), workers=workers, tell=tell)
+    progress = _Progress(
+        total=len(pending), ready=sum(store.get(i.key) is not None for i in chosen), workers=workers, tell=tell
+    )
     progress.begin()
     try:
         for item, outcome in execute(pending, store.parts):
@@ -153,11 +155,21 @@ def _scored(rows: Sequence[RowResult], spec: Spec) -> list[RowResult]:
     return [replace(row, scores=_scores(row, originals.get(row.model, {}), expressions)) for row in rows]
 
 
+def _known(row: RowResult) -> dict[str, Measure]:
+    """The row's measures; an original differs from itself in nothing."""
+    found = dict(row.measures)
+    if row.original and row.measures:
+        found.setdefault("kl", Measure(name="kl", value=0.0, unit="nats"))
+        found.setdefault("top1", Measure(name="top1", value=1.0, unit=""))
+    return found
+
+
 def _scores(row: RowResult, original: Any, expressions: dict[str, Expression]) -> dict[str, int | float | bool | None]:
     beside: dict[str, Measure] = {name: m for name, m in original.items() if name not in TIMED or row.original}
     beside |= row.beside
+    known = _known(row)
     return {
-        name: expression.of(lambda quantity: quantity.of(row.measures, beside, row.coverage))
+        name: expression.of(lambda quantity: quantity.of(known, beside, row.coverage))
         for name, expression in expressions.items()
     }
 
