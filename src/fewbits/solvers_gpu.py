@@ -131,7 +131,7 @@ def _shape_of(k: int) -> tuple[int, int, int]:
 def encode(
     matrix: Shaped[Tensor, "rows cols"],
     block: tuple[int, int],
-    scale: Float[Tensor, " n"],
+    scale: Shaped[Tensor, " n"],
     zero: Float[Tensor, " n"] | None,
     *,
     bits: int,

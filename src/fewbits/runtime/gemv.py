@@ -17,7 +17,9 @@ from fewbits.runtime.weight import KernelWeight
 MAX_BATCH = 48  # above this, unpacking once and a plain product are faster
 
 
-class _Problem(ctypes.Structure):
+class Problem(ctypes.Structure):
+    """`Problem` of linear.cu and batch.cu."""
+
     _fields_ = (
         ("words", ctypes.c_void_p),
         ("meta", ctypes.c_void_p),
@@ -25,6 +27,26 @@ class _Problem(ctypes.Structure):
         ("bias", ctypes.c_void_p),
         ("y", ctypes.c_void_p),
         *((name, ctypes.c_int) for name in ("rows", "cols", "tiles", "kbs", "m", "batch")),
+    )
+
+
+def problem_of(
+    weight: KernelWeight, x: Float[Tensor, "batch cols"], bias: Float[Tensor, " rows"] | None, y: Float[Tensor, "batch rows"]
+) -> Problem:
+    """The parameter of kernels that multiply."""
+    high, wide, _ = weight.words.shape
+    return Problem(
+        words=weight.words.data_ptr(),
+        meta=weight.meta.data_ptr(),
+        x=x.data_ptr(),
+        bias=nvrtc.address(bias),
+        y=y.data_ptr(),
+        rows=weight.rows,
+        cols=weight.cols,
+        tiles=high,
+        kbs=wide,
+        m=weight.group_shift,
+        batch=x.shape[0],
     )
 
 
@@ -49,19 +71,7 @@ def product(
     y = torch.empty(x.shape[0], weight.rows, dtype=x.dtype, device=x.device)
     high, wide, _ = weight.words.shape
     plan = plan or plan_for(high, wide)
-    problem = _Problem(
-        words=weight.words.data_ptr(),
-        meta=weight.meta.data_ptr(),
-        x=x.data_ptr(),
-        bias=nvrtc.address(bias),
-        y=y.data_ptr(),
-        rows=weight.rows,
-        cols=weight.cols,
-        tiles=high,
-        kbs=wide,
-        m=weight.group_shift,
-        batch=x.shape[0],
-    )
+    problem = problem_of(weight, x, bias, y)
     eights = next(n for n in (1, 2, 4) if 8 * n >= x.shape[0] or n == 4)
     kept = int(eights == 1 and wide <= plan.warps * plan.unroll)
     kernel = _kernel(

@@ -1,7 +1,8 @@
 """Quantized linear layers on an NVIDIA GPU: which kernel computes how many rows.
 
-Up to 48 rows: CUDA C++ that reads the packed weight (`gemv`). More: the weight is unpacked into 16-bit floats, which then takes a
-small part of the product's time, and the library's product follows. Where CUDA C++ cannot be compiled, Triton does the first.
+Up to 8 rows: CUDA C++ that streams the packed weight (`vector`); up to 256: Hopper's wide tensor-core products (`batch`), and `gemv`
+for the shapes that those two do not take. More: the weight is unpacked into 16-bit floats, which then takes a small part of the
+product's time, and the library's product follows. Where CUDA C++ cannot be compiled, Triton does the first.
 """
 
 from importlib.util import find_spec
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from fewbits.runtime import gemv
+from fewbits.runtime import batch, gemv, vector
 from fewbits.runtime import unpack as unpacking
 from fewbits.runtime.prepare import prepare
 from fewbits.runtime.weight import KernelWeight
@@ -38,8 +39,15 @@ def product(
     weight: KernelWeight, x: Float[Tensor, "batch cols"], bias: Float[Tensor, " rows"] | None = None
 ) -> Float[Tensor, "batch rows"]:
     """X W^T + bias for contiguous x."""
-    if gemv.suits(weight, x) and (bias is None or bias.dtype == x.dtype):
-        return gemv.product(weight, x, bias)
+    if bias is None or bias.dtype == x.dtype:
+        if x.data_ptr() % 16:  # a part of another tensor: kernels read 16 bytes at a time
+            x = x.clone()
+        if vector.suits(weight, x):
+            return vector.product(weight, x, bias)
+        if x.shape[0] > vector.MAX_BATCH and batch.suits(weight, x):
+            return batch.product(weight, x, bias)
+        if gemv.suits(weight, x):
+            return gemv.product(weight, x, bias)
     if x.shape[0] <= TRITON_ROWS and x.dtype in (torch.bfloat16, torch.float16) and has_triton():
         from fewbits.runtime.triton import gemm
 

@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -132,7 +133,7 @@ def _compiled(source: str, defines: tuple[tuple[str, int], ...], capability: tup
         return path.read_bytes()
     code = _compile(source, options)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
+    part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
     part.write_bytes(code)
     part.replace(path)
     return code

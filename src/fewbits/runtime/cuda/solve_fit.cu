@@ -125,7 +125,7 @@ struct Group {
     if (flat) low = fminf(low, 0.f), high = fmaxf(high, 0.f);
     float scale = (high - low) / q.steps;
     if (!flat && !(scale >= least)) scale = __uint_as_float(((__float_as_uint(least) >> 23) + 1) << 23);  // a power of two above
-    return {scale, scale > 0.f ? -low / scale : 0.f};
+    return {scale, scale > 0.f ? -low / scale : -low};
 #endif
   }
 

@@ -9,6 +9,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
+from fewbits.runtime.triton.tuning import Blocks, choose, key_of
 from fewbits.runtime.weight import KernelWeight
 
 
@@ -126,13 +127,18 @@ def product(
     """X W^T + bias, the weights rounded to the type of x (contiguous)."""
     batch, (high, wide, _) = x.shape[0], weight.words.shape
     y = torch.empty(batch, weight.rows, dtype=x.dtype, device=x.device)
-    m, tiles = 16 if batch <= 16 else 32 if batch <= 32 else 64, 4
+    m = 16 if batch <= 16 else 32 if batch <= 32 else 64
     book, has_book = _book(weight)
-    _gemm_kernel[(triton.cdiv(high, tiles), triton.cdiv(batch, m))](
-        x, weight.words, weight.meta, book, y if bias is None else bias, y, batch, weight.rows, weight.cols, high,
-        weight.meta.shape[1], weight.group_shift,
-        KBS=wide, BITS=weight.bits, BOOK=has_book, BIAS=bias is not None, M=m, TILES=tiles,
-    )  # fmt: skip
+
+    def run(blocks: Blocks) -> None:
+        _gemm_kernel[(triton.cdiv(high, blocks.tiles), triton.cdiv(batch, m))](
+            x, weight.words, weight.meta, book, y if bias is None else bias, y, batch, weight.rows, weight.cols, high,
+            weight.meta.shape[1], weight.group_shift,
+            KBS=wide, BITS=weight.bits, BOOK=has_book, BIAS=bias is not None, M=m, TILES=blocks.tiles,
+            num_warps=blocks.warps, num_stages=blocks.stages,
+        )  # fmt: skip
+
+    run(choose(key_of(weight.kind, m, weight.rows, weight.cols), x.device, run))
     return y
 
 
