@@ -75,7 +75,7 @@ struct Call {
 };
 
 bool make_room(const Weight& w, const Product& p, Activations& a) {
-    const int64_t m = a.rows = (p.m + 15) / 16 * 16;
+    const int64_t m = a.rows = a.tiled ? (p.m + 15) / 16 * 16 : p.m;
     a.blocks = w.padded / w.block, a.groups = w.padded / w.group;
     a.stride = w.padded;
     const size_t codes = size_t(m) * a.stride * (p.exact ? 4 : 1), steps = size_t(m) * a.blocks * 4, sums = size_t(m) * a.groups * 4;

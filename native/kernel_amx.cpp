@@ -96,7 +96,7 @@ FEWBITS_FLAT void multiply_lots(const Weight& w, const Product& p, const Activat
     const float *steps = a.steps + m0, *group_sums = a.sums + m0;
     const int64_t rows = a.rows, lot_bytes = 16 * a.stride, block = w.block, line_bytes = BITS * block / CHUNK * LINE;
     const int groups = a.groups, per_group = w.group / w.block;
-    const Meta<V> meta(w, true);
+    const Meta<V, false> meta(w, true);
     Lines high, low;
     Lot16<BOOK> lots[LOTS];
     unrolled<LOTS * 16>([&](auto m) { V::store(lots[m.value / 16].out[m.value % 16], V::zero()); });

@@ -16,8 +16,10 @@ namespace avx2 {
 struct V {
     static constexpr int MOST_ROWS = FEWBITS_SANITIZED ? 2 : 4;
 #ifdef FEWBITS_AVXVNNI
+    static constexpr bool EXACT_BYTES = true;  // dot<8> takes all bytes, and loses nothing
     static constexpr float OFFSET8 = 0;
 #else
+    static constexpr bool EXACT_BYTES = false;
     static constexpr float OFFSET8 = 128;  // codes of 8 bits are multiplied as code - 128
 #endif
     struct Bytes { __m256i a, b; };
@@ -94,6 +96,9 @@ struct V {
     }
     static Ints total(Sum sum) { return {sum.a, sum.b}; }
 #endif
+    template <int N> static Ints down(Ints v) {
+        return each(v, [](__m256i h) { return _mm256_srai_epi32(h, N); });
+    }
     static Ints plus(Ints x, Ints y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
     static Ints weigh(Ints high, Ints low) {
         return plus(each(high, [](__m256i h) { return _mm256_slli_epi32(h, 7); }), low);
@@ -157,15 +162,19 @@ struct V {
         _mm_storeu_si128(to + 1, type == F16 ? _mm256_cvtps_ph(v.b, 0) : to_bf16(v.b));
     }
 
+    // The larger magnitude. As whole numbers, the bits of floats without a sign are in order, and NaN is above infinity.
+    static __m256 larger(__m256 x, __m256 y) {
+        return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(x), _mm256_castps_si256(y)));
+    }
     static Floats most(Floats x, Floats y) {
         __m256 keep = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-        return {_mm256_max_ps(x.a, _mm256_and_ps(y.a, keep)), _mm256_max_ps(x.b, _mm256_and_ps(y.b, keep))};
+        return {larger(x.a, _mm256_and_ps(y.a, keep)), larger(x.b, _mm256_and_ps(y.b, keep))};
     }
     static float top(Floats v) {
-        float all[8], out = 0;
-        _mm256_storeu_ps(all, _mm256_max_ps(v.a, v.b));
-        for (float x : all) out = x > out ? x : out;
-        return out;
+        __m256 eight = larger(v.a, v.b);
+        __m256 four = larger(eight, _mm256_permute2f128_ps(eight, eight, 1));
+        __m256 two = larger(four, _mm256_permute_ps(four, 0x4e));
+        return _mm256_cvtss_f32(larger(two, _mm256_permute_ps(two, 0xb1)));
     }
     static Ints round(Floats v) { return {_mm256_cvtps_epi32(v.a), _mm256_cvtps_epi32(v.b)}; }
     static Ints no_ints() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }

@@ -8,7 +8,8 @@ namespace fewbits {
 namespace avx512 {
 
 struct V {
-    static constexpr int MOST_ROWS = FEWBITS_SANITIZED ? 2 : 16;  // rows of x at a time: so many accumulators stay in registers
+    static constexpr int MOST_ROWS = FEWBITS_SANITIZED ? 2 : 8;  // rows of x at a time: sums, parts and answers of so many stay in registers
+    static constexpr bool EXACT_BYTES = true;  // dot<8> takes all bytes, and loses nothing
     static constexpr float OFFSET8 = 0;   // what dot<8> subtracts from a code
     using Bytes = __m512i;
     using Ints = __m512i;
@@ -95,9 +96,18 @@ struct V {
         return _mm512_cvtepi32_epi16(_mm512_srli_epi32(near, 16));
     }
 
-    static Floats most(Floats a, Floats b) { return _mm512_max_ps(a, _mm512_abs_ps(b)); }  // NaN in b gives NaN
-    static float top(Floats v) { return _mm512_reduce_max_ps(v); }
+    // The larger magnitude. As whole numbers, the bits of floats without a sign are in order, and NaN is above infinity.
+    static Floats most(Floats a, Floats b) {
+        return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(_mm512_abs_ps(b))));
+    }
+    static float top(Floats v) {
+        int32_t bits = _mm512_reduce_max_epi32(_mm512_castps_si512(v));
+        float out;
+        __builtin_memcpy(&out, &bits, 4);
+        return out;
+    }
     static Ints round(Floats v) { return _mm512_cvtps_epi32(v); }
+    template <int N> static Ints down(Ints v) { return _mm512_srai_epi32(v, N); }
     static Ints plus(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
     static Ints no_ints() { return _mm512_setzero_si512(); }
     static int32_t sum(Ints v) { return _mm512_reduce_add_epi32(v); }

@@ -1,0 +1,122 @@
+// Activations to what the kernels multiply by: codes of 8 bits with a step for each block, or floats.
+#pragma once
+#include "block.h"
+
+namespace fewbits {
+
+// 16 inputs of a row from input k on; zeros after the last.
+template <class V>
+static inline typename V::Floats inputs(const Product& p, int64_t row, int64_t k, int64_t cols) {
+    int size = p.type == F32 ? 4 : 2;
+    if (k + TILE <= cols) return V::read(p.x, row * p.stride + k, p.type);
+    uint8_t rest[TILE * 4] = {};
+    if (k < cols) __builtin_memcpy(rest, static_cast<const uint8_t*>(p.x) + (row * p.stride + k) * size, (cols - k) * size);
+    return V::read(rest, 0, p.type);
+}
+
+// The step of inputs of which `top` is the largest. NaN where one of them is not finite, and so is then the product.
+static inline float step_of_top(float top) {
+    if (!(top <= 3.4028235e38f)) return __builtin_nanf("");
+    return top > 1e-35f ? top / 127 : 0;
+}
+
+// The step of a whole row.
+template <class V>
+static float step_of_row(const Weight& w, const Product& p, int64_t row) {
+    auto most = V::zero();
+    for (int64_t k = 0; k < w.padded; k += TILE) most = V::most(most, inputs<V>(p, row, k, w.cols));
+    return step_of_top(V::top(most));
+}
+
+// Rows of x are taken MOST_ROWS at a time, then half as many, and so on: the first row and the size of the lot of a row.
+struct Lot { int64_t first, size; };
+template <class V>
+static inline Lot lot_of(int64_t row, int64_t m) {
+    int64_t first = 0;
+    for (int64_t size = V::MOST_ROWS; size > 1; size /= 2) {
+        int64_t end = first + (m - first) / size * size;
+        if (row < end) return {row - (row - first) % size, size};
+        first = end;
+    }
+    return {row, 1};
+}
+
+// The inputs of one block of a row.
+template <class V>
+struct BlockOfX {
+    typename V::Floats v[2 * CHUNK / TILE];
+
+    BlockOfX(const Weight& w, const Product& p, int64_t row, int64_t from) {
+        const bool two = w.block > CHUNK, plain = p.type == F32 && from + w.block <= w.cols;
+        const float* x = static_cast<const float*>(p.x) + row * p.stride + from;
+        unrolled<4>([&](auto i) {
+            constexpr int at = TILE * i.value;
+            if (i.value >= 2 && !two) v[i.value] = V::zero();
+            else v[i.value] = plain ? V::load(x + at) : inputs<V>(p, row, from + at, w.cols);
+        });
+    }
+    float step() const { return step_of_top(V::top(V::most(V::most(V::most(V::most(V::zero(), v[0]), v[1]), v[2]), v[3]))); }
+    // Write the codes, 4 after 4, `between` bytes from one four to the next; returns their sum.
+    int32_t round(float step, int count, int8_t* codes, int64_t between) const {
+        const auto inverse = V::all(step > 0 ? 1 / step : 0);
+        auto sum = V::no_ints();
+        unrolled<4>([&](auto i) {
+            if (TILE * i.value >= count) return;
+            auto code = V::round(V::mul(v[i.value], inverse));
+            sum = V::plus(sum, code);
+            int8_t bytes[TILE];
+            V::store8(bytes, code);
+            for (int j = 0; j < 4; ++j, codes += between) __builtin_memcpy(codes, bytes + 4 * j, 4);
+        });
+        return V::sum(sum);
+    }
+};
+
+constexpr int ABREAST = 4;  // rows whose codes are written together: one at a time would go through a whole lot in the cache
+
+// The codes, steps and sums of some rows from `row` on.
+template <class V>
+static void quantize_rows(const Weight& w, const Product& p, const Activations& a, const Lot& lot, int64_t row, int64_t count) {
+    const int64_t within = (row - lot.first) * (a.tiled ? w.block : 4), spread = a.tiled ? 16 : lot.size;
+    const int64_t between = a.tiled ? 4 : 4 * lot.size;
+    float row_step[ABREAST], group_sum[ABREAST];
+    for (int64_t r = 0; r < count; ++r) row_step[r] = p.one_step ? step_of_row<V>(w, p, row + r) : 0;
+    for (int g = 0, b = 0; g < a.groups; ++g) {
+        for (int64_t r = 0; r < count; ++r) group_sum[r] = 0;
+        for (int i = 0; i < w.group / w.block; ++i, ++b) {
+            const int64_t from = int64_t(b) * w.block;
+            int8_t* codes = a.codes + lot.first * a.stride + from * spread + within;
+            for (int64_t r = 0; r < count; ++r) {
+                const BlockOfX<V> x(w, p, row + r, from);
+                const float step = p.one_step ? row_step[r] : x.step();
+                group_sum[r] += step * float(x.round(step, w.block, codes + 4 * r, between));
+                a.steps[b * a.rows + row + r] = step;
+            }
+        }
+        for (int64_t r = 0; r < count; ++r) a.sums[g * a.rows + row + r] = group_sum[r];
+    }
+}
+
+// Called for every row; the first of some does the others too.
+template <class V>
+static void quantize(const Weight& w, const Product& p, const Activations& a, int64_t row) {
+    const Lot lot = a.tiled ? Lot{row / 16 * 16, 1} : lot_of<V>(row, p.m);
+    const int64_t count = lot.size < ABREAST ? lot.size : ABREAST;
+    if ((row - lot.first) % count == 0) quantize_rows<V>(w, p, a, lot, row, count);
+}
+
+template <class V>
+static void prepare(const Weight& w, const Product& p, const Activations& a, int64_t row) {
+    if (!p.exact) return quantize<V>(w, p, a, row);
+    for (int g = 0; g < a.groups; ++g) {
+        auto sum = V::zero();
+        for (int64_t k = int64_t(g) * w.group; k < int64_t(g + 1) * w.group; k += TILE) {
+            auto v = inputs<V>(p, row, k, w.cols);
+            V::store(a.values + row * a.stride + k, v);
+            sum = V::add(sum, v);
+        }
+        a.sums[g * a.rows + row] = V::sum(sum);
+    }
+}
+
+}  // namespace fewbits
