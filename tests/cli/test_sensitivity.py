@@ -54,7 +54,7 @@ def test_files_that_are_there_are_kept(fewbits: Runner, small: tuple[object, ...
 
 @pytest.mark.parametrize(
     ("options", "helps"),
-    [(("--candidate", "uint9"), "uint9"), (("--text", "nowhere.txt"), "nowhere.txt"), (("--images", "x.npz"), "--text")],
+    [(("--candidate", "uint9"), "no 9 bits"), (("--text", "nowhere.txt"), "nowhere.txt"), (("--images", "x.npz"), "--text")],
 )
 def test_what_is_refused(fewbits: Runner, small: tuple[object, ...], options: tuple[str, ...], helps: str) -> None:
     refused(fewbits("sensitivity", *small, *options), helps)

@@ -83,7 +83,7 @@ def test_a_second_limit_measures_little_anew_and_predict_nothing(fewbits: Runner
         (("--limit", "kl<=1", "--minimize", "happiness"), "happiness"),
         (("--limit", "bits<=4", "--maximize", "accuracy", "--minimize", "size"), "not both"),
         (("--limit", "bits<=4", "--predict", "-o", "x"), "--predict"),
-        (("--limit", "bits<=4", "--candidate", "uint9"), "uint9"),
+        (("--limit", "bits<=4", "--candidate", "uint9"), "no 9 bits"),
         (("--limit", "size<=10B"), "nearest"),
         (("--limit", "kl<=1e-9", "--limit", "bits<=3"), "nearest"),
         (("--limit", "accuracy>=10%"), "accuracy is not measured"),

@@ -69,7 +69,7 @@ def test_a_group_that_does_not_divide_takes_one_scale_a_channel_and_is_offered_o
         ((), {}, "no candidates"),
         (("keep",), {}, "no candidates"),
         (("rtn:nf4g32",), {}, "rtn"),
-        (("uint9g32",), {}, "uint9"),
+        (("uint9g32",), {}, "no 9 bits"),
         (CANDIDATES, {"together": ["*.nothing"]}, "--together '*.nothing'"),
         (CANDIDATES, {"rules": [Rule.parse("*.nothing=int8")]}, "nothing"),
     ],

@@ -29,7 +29,7 @@ from fewbits.search.limits import SENSE, parse_limit
     ],
 )
 def test_the_bound_in_the_measures_own_unit(text: str, original: float, bound: float) -> None:
-    assert parse_limit(text).bound(original) == pytest.approx(bound)
+    assert parse_limit(text).bound(float(original)) == pytest.approx(bound)
 
 
 @pytest.mark.parametrize(

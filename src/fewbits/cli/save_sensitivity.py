@@ -12,8 +12,8 @@ from fewbits.report.search.page import sensitivity_page
 from fewbits.search.code import code_digest
 from fewbits.search.explain import layer_facts
 from fewbits.search.record import sensitivity_csv, sensitivity_record
+from fewbits.search.seek import Search
 from fewbits.search.subject import Subject
-from fewbits.search.tune import Search
 
 
 def save_sensitivity(subject: Subject, search: Search, folder: Path) -> None:

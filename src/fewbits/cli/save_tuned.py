@@ -19,9 +19,10 @@ from fewbits.report.page import Page
 from fewbits.report.search.page import tuned_page
 from fewbits.search.code import code_digest
 from fewbits.search.explain import layer_facts
+from fewbits.search.outcome import Tuned
 from fewbits.search.record import tuned_csv, tuned_record
+from fewbits.search.seek import Search
 from fewbits.search.subject import Subject
-from fewbits.search.tune import Search, Tuned
 from fewbits.storage.save import save
 
 

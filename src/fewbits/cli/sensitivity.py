@@ -53,8 +53,9 @@ def command(
     fewbits sensitivity demo-vision --cheap --json
     """
     from fewbits.cli import show_search
+    from fewbits.search.seek import Search
+    from fewbits.search.settings import Settings
     from fewbits.search.subject import DataSettings
-    from fewbits.search.tune import Search, Settings
 
     names = ("report.html", "report.md", "sensitivity.json", "sensitivity.csv")
     if output is not None:

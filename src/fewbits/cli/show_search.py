@@ -13,9 +13,10 @@ from fewbits.cli.tables import console, mib, table
 from fewbits.evaluate.row import Row
 from fewbits.search.agreement import rank_correlation
 from fewbits.search.goal import Goal
+from fewbits.search.outcome import Tried, Tuned
 from fewbits.search.record import scheme_counts, sensitivity_record, tuned_record
+from fewbits.search.seek import Search
 from fewbits.search.sensitivity import Sensitivities
-from fewbits.search.tune import Search, Tried, Tuned
 from fewbits.search.verdict import shown
 
 MOST = 12  # layers that are printed

@@ -84,17 +84,18 @@ def command(
     What is measured is kept: another limit on the same model and data takes seconds.
 
     \b
-    fewbits tune demo --limit 'size<=5MiB' -o small
+    fewbits tune demo --limit 'size<=6.5MiB' -o small
     fewbits tune demo --limit 'ppl<=+2%' --minimize size -o near
     fewbits tune demo-vision --limit 'accuracy>=-1pt' --minimize size -o digits
-    fewbits tune demo --limit 'decode_speed>=+20%' --limit 'memory<=8MiB' --context 512
+    fewbits tune demo --limit 'decode_speed>=+20%' --limit 'memory<=12MiB' --context 512
     """
     from fewbits.cli import show_search
     from fewbits.errors import FewbitsError
     from fewbits.search.goal import Goal
     from fewbits.search.limits import parse_limit
+    from fewbits.search.seek import Search
+    from fewbits.search.settings import Settings
     from fewbits.search.subject import DataSettings
-    from fewbits.search.tune import Search, Settings
     from fewbits.storage.folder import check_output
 
     goal = Goal.of([parse_limit(text) for text in limit or ()], minimize, maximize)

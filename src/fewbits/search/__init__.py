@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from fewbits.search.goal import Goal
     from fewbits.search.limits import Limit, parse_limit
     from fewbits.search.objective import Divergence, LossRise
+    from fewbits.search.outcome import Tuned
+    from fewbits.search.seek import Search
     from fewbits.search.sensitivity import Sensitivities, sensitivities
-    from fewbits.search.tune import Search, Settings, Tuned, tune
+    from fewbits.search.settings import Settings
+    from fewbits.search.tune import tune
     from fewbits.search.tunedata import TuneData, image_data, loss_data, text_data
 
 _PUBLIC = {
@@ -21,13 +24,13 @@ _PUBLIC = {
     "LossRise": "fewbits.search.objective",
     "Sensitivities": "fewbits.search.sensitivity",
     "Space": "fewbits.search.candidates",
-    "Search": "fewbits.search.tune",
-    "Settings": "fewbits.search.tune",
+    "Search": "fewbits.search.seek",
+    "Settings": "fewbits.search.settings",
     "TuneData": "fewbits.search.tunedata",
     "image_data": "fewbits.search.tunedata",
     "loss_data": "fewbits.search.tunedata",
     "text_data": "fewbits.search.tunedata",
-    "Tuned": "fewbits.search.tune",
+    "Tuned": "fewbits.search.outcome",
     "parse_limit": "fewbits.search.limits",
     "sensitivities": "fewbits.search.sensitivity",
     "solve": "fewbits.search.frontier",

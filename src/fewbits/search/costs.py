@@ -56,7 +56,7 @@ class Costs:
             return self.of_seconds(measure, self.clocks[measure].seconds(choice))
         if measure == "bits":
             return self.space.bits(choice)
-        return self.space.nbytes(choice) + (self.cache if measure == "memory" else 0)
+        return float(self.space.nbytes(choice) + (self.cache if measure == "memory" else 0))
 
     def original(self, measure: str) -> float:
         """The same of the model as it is."""

@@ -53,7 +53,7 @@ class Divergence(Objective):
     For language models each token but the last of a sequence is a row; for classifiers each image.
     """
 
-    def __init__(self, batches: Sequence[Shaped[Tensor, "b ..."]], *, causal: bool, sample: int = 1, seed: int = 0) -> None:
+    def __init__(self, batches: Sequence[Shaped[Tensor, "_ ..."]], *, causal: bool, sample: int = 1, seed: int = 0) -> None:
         """`sample` inputs are read at a time for one pseudo-loss."""
         self.batches, self.causal, self.sample, self.seed = tuple(batches), causal, sample, seed
         self.digest = digest_of(self.batches)

@@ -10,8 +10,8 @@ from fewbits import planfile
 from fewbits.search.candidates import Space
 from fewbits.search.evidence import Evidence
 from fewbits.search.explain import LayerFacts
+from fewbits.search.outcome import Tried, Tuned
 from fewbits.search.sensitivity import Sensitivities
-from fewbits.search.tune import Tried, Tuned
 from fewbits.search.verdict import Verdict
 
 

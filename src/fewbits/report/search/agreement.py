@@ -9,8 +9,8 @@ from fewbits.report.charts._tables import table_of_dots
 from fewbits.report.charts.theme import DIM, Sheet, colours, drawn
 from fewbits.report.page import Figure
 from fewbits.search.agreement import rank_correlation
+from fewbits.search.outcome import Tuned
 from fewbits.search.sensitivity import Sensitivities
-from fewbits.search.tune import Tuned
 
 LEAST = 1e-7  # losses below it are not drawn: float32 cannot tell them
 

@@ -9,7 +9,7 @@ from fewbits.report.charts.theme import DIM, Sheet, colours, drawn
 from fewbits.report.charts.values import Dot, Scale
 from fewbits.report.page import Figure
 from fewbits.search.frontier import Frontier
-from fewbits.search.tune import Tried, Tuned
+from fewbits.search.outcome import Tried, Tuned
 
 Z = 1.96
 NAMES = {"tuned": "this plan", "uniform": "uniform", "by hand": "by hand", "step": "tuned, on the way"}

@@ -9,9 +9,9 @@ from fewbits.report.search.frontier import frontier_chart
 from fewbits.report.search.layers import why_table
 from fewbits.report.search.map import scheme_map
 from fewbits.search.explain import LayerFacts
+from fewbits.search.outcome import Tried, Tuned
 from fewbits.search.record import scheme_counts
 from fewbits.search.sensitivity import Sensitivities
-from fewbits.search.tune import Tried, Tuned
 from fewbits.search.verdict import shown
 
 DIGITS = {"kl": 5, "ppl": 3, "accuracy": 4, "top1": 4, "loss": 5}
