@@ -17,7 +17,7 @@ from fewbits.runtime.weight import KernelWeight
 
 QKV, ATTEND, OUT, GATED, PLAIN, DOWN, HEAD = range(7)
 SLOT = 18_432  # bytes of a ring slot: 32 tiles of 4 bits with their scales, 16 of 8 bits, 16 KiB of plain rows
-RAW, WARPS, BATCH, NORMED = 16, 16, 8, 3
+RAW, WARPS, BATCH, NORMED = 16, 16, 8, 4
 SMALL = 24_576  # bytes kept for struct Shared
 _KIND_BITS = {4: 1, 8: 2, 3: 4, 2: 8, 104: 16, RAW: 32}
 SOURCES = (
@@ -37,14 +37,20 @@ _P, _I = ctypes.c_void_p, ctypes.c_int
 
 
 class _Seg(ctypes.Structure):
-    _fields_ = (("w", _P), ("meta", _P), ("bias", _P), *((n, _I) for n in ("tiles", "rows", "out0", "kind", "m", "chunk")))
+    _fields_ = (("w", _P), ("meta", _P), *((n, _I) for n in ("tiles", "rows", "kind", "m", "chunk", "unused")))
 
 
 class _Phase(ctypes.Structure):
     _fields_ = (
-        ("seg", _Seg * 3),
+        *((n, _I) for n in ("type", "kb", "k", "kind", "m", "rows", "layer", "parts")),
+        ("unused", _I * 3),
+        ("inv_k", ctypes.c_float),
         ("norm", _P),
-        *((n, _I) for n in ("type", "segs", "units", "kb", "k", "layer", "raw", "parts", "biased", "unused")),
+        *((n, _I) for n in ("biased", "raw")),
+        ("seg", _Seg * 3),
+        ("bias", _P),
+        ("up_bias", _P),
+        *((n, _I) for n in ("units", "segs")),
     )
 
 
@@ -54,7 +60,7 @@ class _Args(ctypes.Structure):
         *((n, _P) for n in ("embed", "embed_meta", "positions", "tokens", "logits", "phase_list", "profile")),
         *((n, _I) for n in ("phases", "slots", "steps", "pos")),
         *((n, _I) for n in ("hidden", "heads", "kv_heads", "max_len", "splits")),
-        *((n, _I) for n in ("embed_kind", "embed_m", "gelu", "rope_dim")),
+        *((n, _I) for n in ("embed_kind", "embed_m", "rep_inverse", "rope_dim")),
         *((n, ctypes.c_float) for n in ("eps", "attn_scale", "inv_temperature")),
         *((n, ctypes.c_uint32) for n in ("seed", "ring_bytes", "x_bytes", "norm_bytes")),
     )
@@ -127,36 +133,49 @@ class StepEngine:
             phases += made
         whole = Rows(layer=s.head, first=0, count=s.vocabulary)
         phases.append(self._phase(HEAD, (whole,), s.hidden, norm=s.norm))
-        if len(phases) > 320:
-            raise UnknownStructure("more than 63 layers")
+        if len(phases) > 304:
+            raise UnknownStructure("more than 60 layers")
         return phases
 
     def _phase(self, kind: int, rows: Sequence[Rows], k: int, norm: nn.Module | None = None) -> _Phase:
         if k % 64:
             raise UnknownStructure(f"{k} inputs are no multiple of 64")
-        phase = _Phase(type=kind, k=k, kb=k // 64, segs=len(rows))
-        out = 0
+        phase = _Phase(type=kind, k=k, kb=k // 64, inv_k=1 / k, segs=len(rows))
         for i, part in enumerate(rows):
-            phase.seg[i] = self._segment(part, k, 0 if kind == GATED else out)
-            out += part.count
+            phase.seg[i] = self._segment(part, k)
         kinds = {(seg.kind, seg.m) for seg in phase.seg[: len(rows)]}
         if len(kinds) > 1:
             raise UnknownStructure("layers that share their inputs are quantized differently")
-        phase.raw = int(kinds.pop()[0] == RAW)
+        phase.kind, phase.m = kinds.pop()
+        phase.raw = int(phase.kind == RAW)
         phase.parts = WARPS // phase.seg[0].chunk if phase.raw else WARPS
-        if phase.raw and any(part.count % 16 for part in rows[:-1]):
+        if any(part.count % 16 for part in rows[:-1]):
             raise UnknownStructure("merged layers have outputs that are no multiple of 16")
-        phase.units = phase.seg[0].tiles if kind == GATED else sum(seg.tiles for seg in phase.seg[: len(rows)])
+        if kind == GATED:
+            phase.units, phase.rows = phase.seg[0].tiles, rows[0].count
+            phase.bias, phase.up_bias = self._biases(rows[:1]), self._biases(rows[1:])
+        else:
+            phase.units, phase.rows = sum(seg.tiles for seg in phase.seg[: len(rows)]), sum(part.count for part in rows)
+            phase.bias = self._biases(rows)
         if norm is not None:
             weight, bias = norm.get_parameter("weight"), getattr(norm, "bias", None)
             phase.norm = self._keep(weight.detach() if bias is None else torch.cat([weight.detach(), bias.detach()]))
             phase.biased, self._norm_bytes = int(bias is not None), k * 2 * (1 if bias is None else 2)
         return phase
 
-    def _segment(self, part: Rows, k: int, out: int) -> _Seg:
-        bias = getattr(part.layer, "bias", None)
-        pointer = self._keep_float(None if bias is None else bias[part.first : part.first + part.count])
-        seg = _Seg(rows=part.count, tiles=-(-part.count // 16), out0=out, bias=pointer)
+    def _biases(self, rows: Sequence[Rows]) -> int | None:
+        """Of all outputs of a phase, one after another; 0 where a layer has none."""
+        found = [getattr(part.layer, "bias", None) for part in rows]
+        if all(bias is None for bias in found):
+            return None
+        parts = [
+            torch.zeros(part.count, device=self.device) if bias is None else bias.detach()[part.first : part.first + part.count]
+            for bias, part in zip(found, rows, strict=True)
+        ]
+        return self._keep(torch.cat([p.float() for p in parts]))
+
+    def _segment(self, part: Rows, k: int) -> _Seg:
+        seg = _Seg(rows=part.count, tiles=-(-part.count // 16))
         if isinstance(part.layer, QuantizedLayer):
             weight = prepare(part.layer)
             if weight is None:
@@ -198,7 +217,9 @@ class StepEngine:
         if s.hidden > 16 * BATCH * self.blocks:
             raise UnknownStructure(f"a width of {s.hidden} on {self.blocks} multiprocessors")
         rep = s.heads // s.kv_heads
-        self._together = 1 + (rep % 2 == 0)  # query heads that share a pass over keys
+        # Query heads that share a pass over keys, and keys that a lane holds: a short context is read again by each head, which
+        # spreads it over more blocks.
+        self._together, self._ahead = (1, 4) if self.max_len <= 1024 and s.head_dim > 32 else (1 + (rep % 2 == 0), 2)
         splits = max(1, min(16, self.blocks // (s.heads // self._together)))
         widest = max(p.k for p in phases)
         cache = (len(s.blocks), s.kv_heads, self.max_len, s.head_dim)
@@ -225,7 +246,7 @@ class StepEngine:
             kv_heads=s.kv_heads,
             max_len=self.max_len,
             splits=splits,
-            gelu=s.activation,
+            rep_inverse=-(-65536 // rep),
             rope_dim=0 if cos is None else cos.shape[-1],
             eps=s.eps,
             attn_scale=s.blocks[0].scaling,
@@ -299,6 +320,8 @@ class StepEngine:
             ("KINDS", kinds),
             ("HD", s.head_dim),
             ("RT", self._together),
+            ("AHEAD", self._ahead),
+            ("ACT", s.activation),
             ("SLOT", SLOT),
             ("SMALL", SMALL),
             ("BF16", bf16),
@@ -323,9 +346,6 @@ class StepEngine:
     def _keep(self, tensor: Tensor) -> int:
         self._kept.append(tensor.contiguous())
         return self._kept[-1].data_ptr()
-
-    def _keep_float(self, tensor: Tensor | None) -> int | None:
-        return None if tensor is None else self._keep(tensor.detach().float())
 
 
 def _kinds(phases: list[_Phase]) -> set[int]:

@@ -2,50 +2,58 @@
 // a producer warp through a ring in shared memory while sixteen warps compute. Blocks hand values on in words that tell whether they
 // are new (step_exchange.cuh), so there is no barrier over the grid, and the ring fills across phases. Nothing is added by atomics,
 // and all sums have a fixed order: the same input gives the same bits.
-DEV void one_phase(const Args& a, const Phase& ph, Ring& ring, char* x, const char* norms, Shared& sh, State& now, Turn& norm, bool first) {
-  if (ph.type == ATTEND) return attend(a, ph, x, now, sh);
-  my_units(ph, now.from, now.to);
-  const bool works = now.from < now.to;
+DEV u64 one_phase(const Args& a, const Phase& whole, int2 units, Ring& ring, char* x, const char* norms, Shared& sh, State& now, bool first) {
+  const Core& ph = whole.core;
+  u64 best = 0;
+  if (ph.type == ATTEND) {
+    attend(a, ph.layer, x, now, sh);
+    return best;
+  }
+  const bool works = units.x < units.y;
   // Who owns no rows must not wait for inputs either: the others would not wait for him before they write new ones. The first phase
   // finds the scale of the norms, for which nothing is exchanged.
   if (ph.norm) {
     NormWeights weights;
-    mbar_wait(&sh.norm_full[norm.at], norm.parity);
-    const char* mine = norms + norm.at * a.norm_bytes;
-    weights.load(ph, mine);
-    if (works || first) normed(a, ph, x, sh, now, first, weights, (const u16*)mine + ph.k);
-    free_slot(&sh.norm_empty[norm.at]);
-    norm.next(NORMED);
+    const u32 at = now.norms % NORMED;
+    mbar_wait(&sh.norm_full[at], now.norms / NORMED & 1);
+    const char* mine = norms + at * a.norm_bytes;
+    weights.load(ph.kb, mine);
+    if (works || first) normed(a, ph, x, sh, now, first, weights, mine);
+    free_slot(&sh.norm_empty[at]);
   } else if (works) gathered(a, ph, x, sh, now);
-  if (!works) return;
-  if (ph.raw) consumers_sync();
-  else __syncwarp();
-  MARK(2);
-  multiply(a, ph, ring, x, sh, now);
+  if (works) {
+    if (ph.raw) consumers_sync();  // warps will read others' inputs
+    else __syncwarp();
+    MARK(2);
+    best = multiply(a, whole, ph, units, ring, x, sh, now);
+  }
+  if (ph.norm) now.norms++;
+  return best;
 }
 DEV void consume(const Args& a, const char* memory, char* x, const char* norms, Shared& sh) {
   Ring ring = {memory, sh.full, sh.empty, (u32)a.slots, 0, 0};
-  Turn head = {0, 0}, norm = {0, 0};
   State now = {};
   int token = __ldcg(a.tokens + a.pos);
 #pragma unroll 1
-  for (int step = 0; step < a.steps; step++) {
-    now.pos = a.pos + step, now.best = 0;
+  for (now.pos = a.pos; now.pos < a.pos + a.steps; now.pos++) {
     now.before = begin_step(a, sh, x, token, now.pos);
+    bool first = true;
 #pragma unroll 1
-    for (int p = 0; p < a.phases; p++, now.done++) {
+    for (bool last = false; !last; now.done++) {
+      const u32 at = now.done % HEADS;
 #if PROFILE
-      if (!threadIdx.x) sh.at = p;
+      if (!threadIdx.x) sh.at = now.done % a.phases;
 #endif
       MARK(0);
-      mbar_wait(&sh.head_full[head.at], head.parity);
-      one_phase(a, sh.heads[head.at], ring, x, norms, sh, now, norm, !p);
-      free_slot(&sh.head_empty[head.at]);
-      head.next(HEADS);
-      if (p + 1 == a.phases) tell_best(a, sh, now, step);
+      mbar_wait(&sh.head_full[at], now.done / HEADS & 1);
+      last = sh.heads[at].core.type == HEAD;
+      const u64 best = one_phase(a, sh.heads[at], sh.units[at], ring, x, norms, sh, now, first);
+      free_slot(&sh.head_empty[now.done % HEADS]);
+      first = false;
+      if (last) tell_best(a, sh, now, best);
       MARK(5);
     }
-    token = next_token(a, now.done, step);
+    token = next_token(a, now.done, now.pos);
     if (!blockIdx.x && !threadIdx.x) a.tokens[now.pos + 1] = token;
   }
 }

@@ -1,5 +1,4 @@
 // Attention of one token over the cache: blocks share the heads and, where the context is long, the keys of a head.
-DEV float turned(float v, float other, float c, float s) { return v * c + other * s; }
 DEV void unpacked(float (&to)[8], uint4 w) {
   const u32 v[4] = {w.x, w.y, w.z, w.w};
 #pragma unroll
@@ -15,13 +14,15 @@ struct Span {  // which keys of which heads are this block's
   int split, kv, head, begin, end;
   bool active;
   u16 *kc, *vc;
-  DEV Span(const Args& a, const Phase& ph, int pos) {
-    const int keys = pos + 1, splits = splits_of(a, keys), rep = a.heads / a.kv_heads, turns = rep / RT, unit = blockIdx.x;
-    active = unit < a.kv_heads * turns * splits;
-    split = unit % splits, kv = unit / (splits * turns), head = kv * rep + unit / splits % turns * RT;
-    const int per = (keys + splits - 1) / splits;
+  DEV Span(const Args& a, int layer, int pos) {
+    const int keys = pos + 1, splits = splits_of(a, keys), groups = a.heads / RT;
+    active = blockIdx.x < groups * splits;
+    if (!active) return;
+    for (split = 0, head = blockIdx.x; head >= groups; split++) head -= groups;
+    head *= RT, kv = head * a.rep_inverse >> 16;
+    const int per = splits == 1 ? keys : (keys + splits - 1) / splits;
     begin = split * per, end = min(keys, begin + per);
-    const u64 base = ((u64)ph.layer * a.kv_heads + (active ? kv : 0)) * a.max_len * HD;
+    const u64 base = ((u64)layer * a.kv_heads + kv) * a.max_len * HD;
     kc = (u16*)a.keys + base, vc = (u16*)a.values + base;
   }
   // A warp's keys: AHEAD times SUBS in a row, of each block of AHEAD * WARPS * SUBS.
@@ -71,17 +72,16 @@ DEV void take_queries(const Args& a, const Span& s, const Rotation& turn, Room& 
   if (turn.job >= RT + (has_newest ? 2 : 0)) return;
   const int head = turn.job < RT ? s.head + turn.job : a.heads + (turn.job - RT) * a.kv_heads + s.kv;
   const u64* from = a.qkv + head * (HD / 2);
-  float v[2], o[2];
-  await_two(v[0], v[1], from + turn.d / 2, now.done);
+  float2 v = await(from + turn.d / 2, now.tag());
   if (turn.other >= 0) {
-    await_two(o[0], o[1], from + turn.other / 2, now.done);
-    v[0] = turned(v[0], o[0], turn.c.x, turn.s.x), v[1] = turned(v[1], o[1], turn.c.y, turn.s.y);
+    const float2 o = await(from + turn.other / 2, now.tag());
+    v = make_float2(v.x * turn.c.x + o.x * turn.s.x, v.y * turn.c.y + o.y * turn.s.y);
   }
   if (turn.job < RT) {
-    *(float2*)(room.queries + turn.job * HD + turn.d) = make_float2(v[0] * a.attn_scale, v[1] * a.attn_scale);
+    *(float2*)(room.queries + turn.job * HD + turn.d) = make_float2(v.x * a.attn_scale, v.y * a.attn_scale);
     return;
   }
-  const u16 low = to16(v[0]), high = to16(v[1]);
+  const u16 low = to16(v.x), high = to16(v.y);
   *(u32*)((turn.job == RT ? s.kc : s.vc) + now.pos * HD + turn.d) = low | (u32)high << 16;
   *(float2*)(room.newest + (turn.job - RT) * HD + turn.d) = make_float2(from16(low), from16(high));
 }
@@ -122,13 +122,13 @@ DEV void scores(const Span& s, const Rows& rows, const Room& room, int first, in
 #pragma unroll
     for (int o = LPK; o < 32; o <<= 1) top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], o));
     top[r] = ceilf(top[r]);  // whole: it is sent on in 24 bits
-    const float keep = __expf(on.top[r] - top[r]);
+    const float keep = exponential(on.top[r] - top[r]);
     on.top[r] = top[r], on.total[r] *= keep;
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) on.acc[r][i][0] *= keep, on.acc[r][i][1] *= keep;
 #pragma unroll
     for (int n = 0; n < AHEAD; n++) {
-      p[n][r] = p[n][r] > -1e29f ? __expf(p[n][r] - top[r]) : 0.f;
+      p[n][r] = p[n][r] > -1e29f ? exponential(p[n][r] - top[r]) : 0.f;
       on.total[r] += p[n][r];
     }
   }
@@ -177,7 +177,7 @@ DEV void send_parts(const Args& a, const Span& s, const Room& room, const State&
 #pragma unroll
   for (int n = 0; n < WARPS / 4; n++) {
     const int w = part + 4 * n;
-    const float f = __expf(room.top[w][r] - top);
+    const float f = exponential(room.top[w][r] - top);
     const float2 v = *(const float2*)(room.sums + w * SUMS + r * HD + d);
     o0 += f * v.x, o1 += f * v.y, total += f * room.total[w][r];
   }
@@ -185,13 +185,14 @@ DEV void send_parts(const Args& a, const Span& s, const Room& room, const State&
   for (int o = 1; o < 4; o <<= 1) {
     o0 += __shfl_xor_sync(~0u, o0, o), o1 += __shfl_xor_sync(~0u, o1, o), total += __shfl_xor_sync(~0u, total, o);
   }
-  const int at = (s.head + r) * a.splits + s.split;
-  if (!part) send(a.parts + at * (HD / 2) + d / 2, packed(o0, o1, now.done + 1));
+  const int at = s.split * a.heads + s.head + r;
+  const float f = s.begin == 0 && s.end == now.pos + 1 ? inverse(total) : 1.f;  // a single split is whole
+  if (!part) send(a.parts + place_of(at * (HD / 2) + d / 2), packed(o0 * f, o1 * f, now.done + 1));
   if (!part && !d) send(a.part_sums + at, packed(top, total, now.done + 1));
 }
 
-DEV void attend(const Args& a, const Phase& ph, char* x, const State& now, Shared& sh) {
-  const Span span(a, ph, now.pos);
+DEV void attend(const Args& a, int layer, char* x, const State& now, Shared& sh) {
+  const Span span(a, layer, now.pos);
   if (!span.active) return;
   Room& room = *(Room*)x;
   const bool has_newest = span.end == now.pos + 1;
@@ -221,6 +222,5 @@ DEV void attend(const Args& a, const Phase& ph, char* x, const State& now, Share
   consumers_sync();
   MARK(4);
   send_parts(a, span, room, now);
-  if (has_newest) __threadfence();  // other blocks may read the newest key in the next step: long after, but nothing else orders it
-  consumers_sync();                 // the room is the next phase's
+  consumers_sync();  // the room is the next phase's
 }

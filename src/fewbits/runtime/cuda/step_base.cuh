@@ -1,34 +1,43 @@
 // What all parts of the decode step share: the tables that describe it, its shared memory, barriers of a block.
 //
-// Compiled with HD (head size), RT (query heads that share a pass over keys), SLOT (bytes of a ring slot), SMALL (bytes for struct
-// Shared), BF16 (16-bit type), PROFILE, KINDS (the sorts of weights that occur, as bits), LAYERNORM (else RMSNorm), NORMS (normed
-// inputs of a lane, in fours).
+// Compiled with HD (head size), RT (query heads that share a pass over keys), AHEAD (keys a lane asks for at a time), SLOT (bytes of
+// a ring slot), SMALL (bytes for struct Shared), BF16 (16-bit type), PROFILE, KINDS (the sorts of weights that occur, as bits),
+// LAYERNORM (else RMSNorm), ACT (activation), NORMS (normed inputs of a lane, in fours).
+//
+// What a warp runs once a phase is fetched anew each time (a layer's code is larger than the nearest instruction cache) and costs
+// about 8 cycles an instruction: outside of loops, fewer instructions are what makes a phase short.
 #define WARPS 16
 #define CONSUMERS (WARPS * 32)
 #define BATCH 8    // tiles summed over the warps at a time
 #define KBMAX 512  // tiles along the inputs
-#define AHEAD 2    // keys a lane asks for at a time
 #define LPK (HD <= 32 ? 4 : HD <= 64 ? 8 : 16)  // lanes that share a key
 #define SUBS (32 / LPK)
 #define SPLIT_KEYS (AHEAD * WARPS * SUBS)  // keys that a block takes before another helps
-#define PAIRS ((HD + 63) / 64)  // words of a value row that a lane holds
+#define PAIRS ((HD + 63) / 64)             // words of a value row that a lane holds
 
 enum Type { QKV, ATTEND, OUT, GATED, PLAIN, DOWN, HEAD };
 
 struct Seg {
   const char* w;
   const char* meta;
-  const float* bias;
-  int tiles, rows, out0, kind, m, chunk;  // 2^m tiles a group; chunk: tiles a slot (kind 16: rows a slot)
+  int tiles, rows, kind, m, chunk, unused;  // 2^m tiles a group; chunk: tiles a slot (kind 16: rows a slot)
+};
+struct __align__(16) Core {  // what the consumers need: loaded as four vectors
+  int type, kb, k, kind;
+  int m, rows, layer, parts;  // rows: outputs; parts: sums that make one
+  int unused[3];
+  float inv_k;
+  const char* norm;          // weights, then biases, of 16 bits
+  int biased, raw;
 };
 struct Phase {
+  Core core;
   Seg seg[3];
-  const char* norm;  // weights, then biases, of 16 bits
-  int type, segs, units, kb, k, layer, raw, parts;  // parts: sums that make an output
-  int biased, unused;
+  const float *bias, *up_bias;
+  int units, segs;
 };
 static_assert(sizeof(Phase) % 16 == 0, "the copy engine takes 16 bytes");
-__constant__ Phase PHASES[320];
+__constant__ Phase PHASES[304];
 __constant__ u32 BOOK[16];
 
 struct Args {
@@ -43,20 +52,21 @@ struct Args {
   long long* profile;
   int phases, slots, steps, pos;
   int hidden, heads, kv_heads, max_len, splits;
-  int embed_kind, embed_m, gelu, rope_dim;
+  int embed_kind, embed_m, rep_inverse, rope_dim;  // rep_inverse: 2^16 over the heads that share keys, rounded up
   float eps, attn_scale, inv_temperature;
   u32 seed, ring_bytes, x_bytes, norm_bytes;
 };
 
 #define HEADS 8   // descriptions of phases that are brought ahead
-#define NORMED 3  // norms' weights
+#define NORMED 4  // norms' weights; both are powers of two, so that counters tell the place
 struct Shared {   // what is small
   u64 full[32], empty[32];
   u64 head_full[HEADS], head_empty[HEADS], norm_full[NORMED], norm_empty[NORMED];
-  __align__(16) Phase heads[HEADS];
+  Phase heads[HEADS];
+  int2 units[HEADS];
   float xs[KBMAX];
   float red[2][BATCH][16][17];
-  float squares[2][WARPS];
+  float squares[NORMED][WARPS];
   float warp_sums[WARPS];
   u64 warp_best[WARPS];
   u32 book[16];
@@ -74,13 +84,13 @@ static_assert(sizeof(Shared) <= SMALL, "struct Shared is given SMALL bytes");
 
 // What changes from phase to phase, the same in all threads of a block but for `before`.
 struct State {
+  DEV u32 tag() const { return done & 0xFFFFu; }  // of what was written by the phase before
   u32 done;      // phases so far: what a phase reads is tagged with this, what it writes with one more
   u32 flushes;   // turns of the buffer for sums
-  u32 norms;     // turns of the buffer for squares
-  int pos, from, to;  // `from` to `to`: this block's units
+  u32 norms;     // phases with norms so far
+  int pos;
   float scale;   // normed inputs are multiplied by this before they become f16, so that they fit
   float before;  // the residual stream at the output that this thread adds to
-  u64 best;
 };
 
 DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
@@ -113,19 +123,6 @@ DEV void bulk_copy(void* to, const void* from, u32 bytes, u64* bar, u64 policy) 
 }
 DEV void consumers_sync() { asm volatile("bar.sync 1, 512;" ::: "memory"); }
 
-// ---- which tiles are this block's ----
-DEV void my_units(const Phase& ph, int& from, int& to) {
-  from = (u32)ph.units * blockIdx.x / gridDim.x;  // below 2^32: a vocabulary of 2^20 has 2^16 tiles
-  to = (u32)ph.units * (blockIdx.x + 1) / gridDim.x;
-}
-DEV const Seg& locate(const Phase& ph, int unit, int part, int& tile) {
-  tile = unit;
-  if (ph.type == GATED) return ph.seg[part];
-  int s = 0;
-  while (s + 1 < ph.segs && tile >= ph.seg[s].tiles) tile -= ph.seg[s++].tiles;
-  return ph.seg[s];
-}
-DEV int gated(const Phase& ph) { return ph.type == GATED; }
 
 // ---- small conversions ----
 DEV float from16(u16 v) {
@@ -146,4 +143,31 @@ DEV void sixteens(float (&to)[4], const u16* from) {
   const ushort4 v = *(const ushort4*)from;
   to[0] = from16(v.x), to[1] = from16(v.y), to[2] = from16(v.z), to[3] = from16(v.w);
 }
-DEV void spread(float (&to)[4], float4 v) { to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w; }
+DEV float2 two_of(u32 x) {
+#if BF16
+  return make_float2(low_bf16(x), high_bf16(x));
+#else
+  return make_float2(half_to_float(x), half_to_float(x >> 16));
+#endif
+}
+DEV u32 finite_halves(float low, float high) {  // what is too large becomes the largest
+  u32 r;
+  asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+// Without the cases of denormal numbers, which cost more instructions than the rest.
+DEV float exponential(float x) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x * 1.4426950408889634f));
+  return r;
+}
+DEV float inverse(float x) {
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}
+DEV float inverse_root(float x) {
+  float r;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}

@@ -6,50 +6,53 @@
 // by who has read something that all its readers wrote after they had read it: h is read and written in turns with act (all blocks
 // that read h in GATED must have written act before DOWN ends anywhere), parts with qkv. `best` has two buffers, since a block that
 // owns no rows may still look for it when the next one is written.
-struct Four {
-  u32 x0, t0, x1, t1;
+struct Word {
+  u32 x, t;
 };
 DEV u64 packed(float a, float b, u32 tag) {  // rounds; a NaN stays one, which adding to its bits would not do
   const u32 x = __float_as_uint(fmaf(a, 7.62939453125e-6f, a)) >> 8, y = __float_as_uint(fmaf(b, 7.62939453125e-6f, b)) >> 8;
   return (u64)(y >> 8 | tag << 16) << 32 | (x | y << 24);
 }
 DEV void send(u64* to, u64 word) { asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to), "l"(word) : "memory"); }
-DEV void ask(Four& f, const u64* from) {
-  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(f.x0), "=r"(f.t0), "=r"(f.x1), "=r"(f.t1) : "l"(from) : "memory");
+DEV void ask(Word& w, const u64* from) {
+  asm volatile("ld.relaxed.gpu.global.v2.u32 {%0,%1}, [%2];" : "=r"(w.x), "=r"(w.t) : "l"(from) : "memory");
 }
-DEV void ask(u32& x, u32& t, const u64* from) {
-  asm volatile("ld.relaxed.gpu.global.v2.u32 {%0,%1}, [%2];" : "=r"(x), "=r"(t) : "l"(from) : "memory");
-}
-DEV bool stale(u32 t, u32 tag) { return (t ^ tag << 16) >= 0x10000u; }
-DEV bool stale(const Four& f, u32 tag) { return ((f.t0 ^ tag << 16) | (f.t1 ^ tag << 16)) >= 0x10000u; }
-DEV float first_of(u32 x) { return __uint_as_float(x << 8); }
-DEV float second_of(u32 x, u32 t) { return __uint_as_float(__funnelshift_r(x, t, 16) & 0xFFFFFF00u); }
-DEV void unpack_four(float (&to)[4], const Four& f) {
-  to[0] = first_of(f.x0), to[1] = second_of(f.x0, f.t0), to[2] = first_of(f.x1), to[3] = second_of(f.x1, f.t1);
+DEV bool stale(const Word& w, u32 tag) { return (w.t ^ tag << 16) >= 0x10000u; }
+DEV float2 values_of(const Word& w) {
+  return make_float2(__uint_as_float(w.x << 8), __uint_as_float(__funnelshift_r(w.x, w.t, 16) & 0xFFFFFF00u));
 }
 DEV void patience(u32& n) {
   if (++n > (1u << 22)) __trap();
 }
-// Some groups of four values each; those not wanted are left as they were.
-template <int N> DEV void await(Four (&f)[N], const u64* const (&from)[N], const bool (&wanted)[N], u32 tag) {
-  tag &= 0xFFFFu;
+DEV float2 await(const u64* from, u32 tag) {
+  Word w;
+  u32 n = 0;
+  for (ask(w, from); stale(w, tag); patience(n)) ask(w, from);
+  return values_of(w);
+}
+// Where a word is: the two that a lane needs of a tile (see step_inputs.cuh) are neighbours, so that one load brings both. Half the
+// loads count: hundreds of warps ask for the same words at once.
+DEV int place_of(int word) { return (word & ~15) | (word & 7) << 1 | (word >> 3 & 1); }
+struct Two {
+  Word a, b;
+};
+DEV void ask(Two& two, const u64* from) {
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(two.a.x), "=r"(two.a.t), "=r"(two.b.x), "=r"(two.b.t) : "l"(from) : "memory");
+}
+DEV bool stale(const Two& two, u32 tag) { return ((two.a.t ^ tag << 16) | (two.b.t ^ tag << 16)) >= 0x10000u; }
+// N of these, 32 tiles apart. Those not wanted stay as they were.
+template <int N> DEV void await(Two (&two)[N], const u64* from, const bool (&wanted)[N], u32 tag) {
 #pragma unroll
   for (int i = 0; i < N; i++)
-    if (wanted[i]) ask(f[i], from[i]);
+    if (wanted[i]) ask(two[i], from + i * 1024);
   for (u32 n = 0;; patience(n)) {
     bool wait = false;
 #pragma unroll
     for (int i = 0; i < N; i++)
-      if (wanted[i] && stale(f[i], tag)) ask(f[i], from[i]), wait = true;
+      if (wanted[i] && stale(two[i], tag)) ask(two[i], from + i * 1024), wait = true;
     if (!wait) return;
   }
-}
-DEV void await_two(float& a, float& b, const u64* from, u32 tag) {
-  tag &= 0xFFFFu;
-  u32 x, t, n = 0;
-  ask(x, t, from);
-  while (stale(t, tag)) ask(x, t, from), patience(n);
-  a = first_of(x), b = second_of(x, t);
 }
 
 // ---- the likeliest token: a rank of 64 bits by block, as two halves with a tag each ----
@@ -59,25 +62,26 @@ DEV u64 largest_of_warp(u64 best) {
   for (int o = 16; o; o >>= 1) best = larger(best, __shfl_xor_sync(~0u, best, o));
   return best;
 }
-DEV void tell_best(const Args& a, Shared& sh, const State& now, u32 turn) {
+DEV void tell_best(const Args& a, Shared& sh, const State& now, u64 mine) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const u64 best = largest_of_warp(now.best);
+  const u64 best = largest_of_warp(mine);
   if (!lane) sh.warp_best[warp] = best;
+  __threadfence();  // other blocks may read this step's keys and values in the next: nothing else orders it
   consumers_sync();
   if (warp) return;
   const u64 whole = largest_of_warp(sh.warp_best[lane % WARPS]);
   const u64 tag = (u64)(now.done + 1) << 32;
-  u64* to = a.best + ((turn & 1) * gridDim.x + blockIdx.x) * 2;
+  u64* to = a.best + ((now.pos & 1) * gridDim.x + blockIdx.x) * 2;
   if (!lane) send(to, whole >> 32 | tag), send(to + 1, (whole & 0xFFFFFFFFu) | tag);
 }
-DEV int next_token(const Args& a, u32 done, u32 turn) {
+DEV int next_token(const Args& a, u32 done, int pos) {
   u64 best = 0;
   for (int i = threadIdx.x & 31; i < gridDim.x; i += 32) {
-    const u64* from = a.best + ((turn & 1) * gridDim.x + i) * 2;
-    Four f;
+    const u64* from = a.best + ((pos & 1) * gridDim.x + i) * 2;
+    Word high, low;
     u32 n = 0;
-    for (ask(f, from); f.t0 != done || f.t1 != done; patience(n)) ask(f, from);
-    best = larger(best, (u64)f.x0 << 32 | f.x1);
+    for (ask(high, from), ask(low, from + 1); high.t != done || low.t != done; patience(n)) ask(high, from), ask(low, from + 1);
+    best = larger(best, (u64)high.x << 32 | low.x);
   }
   return (int)~(u32)largest_of_warp(best);
 }

@@ -1,8 +1,8 @@
 // What is done with the sums of the warps.
-DEV float gelu_tanh(float x) { return x / (1.f + __expf(-1.5957691216057308f * (x + 0.044715f * x * x * x))); }
-DEV float gelu_erf(float x) { return 0.5f * x * (1.f + erff(x * 0.70710678118654752f)); }
-DEV float activated(const Args& a, float x) {
-  return a.gelu == 0 ? __fdividef(x, 1.f + __expf(-x)) : a.gelu == 1 ? gelu_tanh(x) : fmaxf(x, 0.f);
+DEV float activated(float x) {
+  if (ACT == 0) return x * inverse(1.f + exponential(-x));
+  if (ACT == 1) return x * inverse(1.f + exponential(-1.5957691216057308f * (x + 0.044715f * x * x * x)));
+  return fmaxf(x, 0.f);
 }
 DEV u32 mixed(u32 x) {
   x ^= x >> 16, x *= 0x7feb352du, x ^= x >> 15, x *= 0x846ca68bu;
@@ -27,49 +27,51 @@ DEV float summed(const float* row, int parts, int part) {
   sum += __shfl_xor_sync(~0u, sum, 1);
   return sum + __shfl_xor_sync(~0u, sum, 2);
 }
-// Of some tiles: a thread in four has an output, and sends it on with its neighbour's.
-DEV void finish(const Args& a, const Phase& ph, const Shared& sh, State& now, int first_unit, int tiles, float factor) {
-  const int tid = threadIdx.x, entry = tid >> 6, r = tid >> 2 & 15, part = tid & 3;
-  if (tid >= tiles * 64 >> gated(ph)) return;
-  int tile;
-  const Seg& sg = locate(ph, first_unit + entry, 0, tile);
-  const Sums* sums = sh.red[now.flushes & 1];
-  const int row = tile * 16 + r, out = sg.out0 + row;
-  const bool mine = !part && row < sg.rows;
-  float v = summed(sums[entry << gated(ph)][r], ph.parts, part) * factor;
-  if (sg.bias && row < sg.rows) v += __ldg(sg.bias + row);
+// Of some tiles, from output `first`: a thread in four has an output, and sends it on with its neighbour's.
+DEV void finish(const Args& a, const Phase& whole, const Core& ph, const Sums* sums, State& now, int first, int tiles, int parts, float factor,
+                u64& best) {
+  const int tid = threadIdx.x, entry = tid >> 6, r = tid >> 2 & 15, part = tid & 3, out = first + (tid >> 2), twice = ph.type == GATED;
+  if (tid >= tiles * 64 >> twice) return;
+  const bool mine = !part && out < ph.rows;
+  float v = summed(sums[entry << twice][r], parts, part) * factor;
+  if (whole.bias && mine) v += __ldg(whole.bias + out);
   if (ph.type == HEAD) {
     if (!mine) return;
     if (a.logits) a.logits[out] = v;
-    now.best = larger(now.best, ranked(chosen_by(a, v, out, now.pos), out));
+    best = larger(best, ranked(chosen_by(a, v, out, now.pos), out));
     return;
   }
   u64* to = a.act;
-  if (ph.type == GATED) {
-    float up = summed(sums[entry * 2 + 1][r], ph.parts, part) * factor;
-    if (ph.seg[1].bias && row < sg.rows) up += __ldg(ph.seg[1].bias + row);
-    v = activated(a, v) * up;
-  } else if (ph.type == PLAIN) v = activated(a, v);
+  if (twice) {
+    float up = summed(sums[entry * 2 + 1][r], parts, part) * factor;
+    if (whole.up_bias && mine) up += __ldg(whole.up_bias + out);
+    v = activated(v) * up * ACT_SCALE;
+  } else if (ph.type == PLAIN) v = activated(v) * ACT_SCALE;
   else if (ph.type == QKV) to = a.qkv;
   else to = a.h, v = now.before += v;
   const float next = __shfl_down_sync(~0u, v, 4);
-  if (mine && !(r & 1)) send(to + (out >> 1), packed(v, next, now.done + 1));
+  const int word = ph.type == QKV ? out >> 1 : place_of(out >> 1);
+  if (mine && !(r & 1)) send(to + word, packed(v, next, now.done + 1));
 }
 
-DEV void multiply(const Args& a, const Phase& ph, Ring& ring, const char* x, Shared& sh, State& now) {
-  const int items = now.to - now.from << gated(ph);
-  float factor = ph.type == DOWN && !ph.raw ? 1.f / ACT_SCALE : 1.f;
+DEV u64 multiply(const Args& a, const Phase& whole, const Core& ph, int2 units, Ring& ring, const char* x, Shared& sh, State& now) {
+  const int items = units.y - units.x << (ph.type == GATED);
+  float factor = ph.type == DOWN ? 1.f / ACT_SCALE : 1.f;
+  u64 best = 0;  // of the head's outputs: value and row
 #pragma unroll 1
   for (int item = 0; item < items; item += BATCH, now.flushes++) {
     const int count = min(BATCH, items - item);
-    products(ph, ring, x, sh, sh.red[now.flushes & 1], count);
+    Sums* sums = sh.red[now.flushes & 1];
+    products(ph, ring, x, sh, sums, count);
     MARK(3);
     consumers_sync();
     MARK(4);
     if (!LAYERNORM && ph.norm && !item) {
       const float r = root(a, ph, sh, now);
-      factor = __fdividef(r, now.scale), now.scale = r * HEADROOM;
+      factor = r * inverse(now.scale), now.scale = r * HEADROOM;
     }
-    finish(a, ph, sh, now, now.from + (item >> gated(ph)), count, factor);
+    const int first = (units.x << 4) + (ph.type == GATED ? item << 3 : item << 4);
+    finish(a, whole, ph, sums, now, first, count, ph.parts, factor, best);
   }
+  return best;
 }

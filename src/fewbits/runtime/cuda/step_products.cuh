@@ -2,13 +2,22 @@
 struct Inputs {  // of one tile of 64: the mma's right operand, whose columns 0 and 1 are the high and low parts, the rest is zero
   u32 b[8];
   float sum;
-  DEV void load(const char* x, const Shared& sh, int kb) {
-    const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-    const uint4* from = (const uint4*)(g < 2 ? x + ((kb * 2 + g) * 4 + t) * 32 : (const char*)sh.zeros);
-    const uint4 low = from[0], high = from[1];
-    b[0] = low.x, b[1] = low.y, b[2] = low.z, b[3] = low.w, b[4] = high.x, b[5] = high.y, b[6] = high.z, b[7] = high.w;
-    sum = sh.xs[kb];
+};
+struct Reader {  // of a lane: its part of a tile's inputs, or zeros; `step` bytes lead to the next tile
+  const char* from;
+  const float* sums;
+  int step;
+  DEV Reader(const char* x, const Shared& sh, int kb) {
+    const int lane = threadIdx.x & 31, column = lane >> 2;
+    from = column < 2 ? x + ((kb * 2 + column) * 4 + (lane & 3)) * 32 : (const char*)sh.zeros;
+    sums = sh.xs + kb, step = column < 2 ? 256 : 0;
   }
+  DEV void read(Inputs& in, int ahead) const {
+    const uint4 low = *(const uint4*)(from + ahead * step), high = *(const uint4*)(from + ahead * step + 16);
+    in.b[0] = low.x, in.b[1] = low.y, in.b[2] = low.z, in.b[3] = low.w, in.b[4] = high.x, in.b[5] = high.y, in.b[6] = high.z, in.b[7] = high.w;
+    in.sum = sums[ahead];
+  }
+  DEV void advance(int tiles) { from += tiles * step, sums += tiles; }
 };
 template <int KIND> struct Tile {
   Codes<KIND> c;
@@ -31,7 +40,8 @@ template <int KIND> struct Tile {
   }
 };
 template <int KIND>  // two at once: an mma waits about 33 cycles for the one before it
-DEV void add_two(const Tile<KIND>& p, const Tile<KIND>& q, const Inputs& x, const Inputs& y, const u32* book, float (&row)[2]) {
+DEV void add_two(const Tile<KIND>& p, const Tile<KIND>& q, const Inputs& x, const Inputs& y, const u32* book, float (&row)[2],
+                 float (&other)[2]) {
   const float bp = -Codes<KIND>::BASE * x.sum, bq = -Codes<KIND>::BASE * y.sum;
   const float cp[4] = {bp, 0.f, bp, 0.f}, cq[4] = {bq, 0.f, bq, 0.f};
   float d[4], e[4];
@@ -46,7 +56,7 @@ DEV void add_two(const Tile<KIND>& p, const Tile<KIND>& q, const Inputs& x, cons
     else mma_f16_from(e, s, y.b[0], y.b[1], cq);
   }
   p.add(d, x.sum, row);
-  q.add(e, y.sum, row);
+  q.add(e, y.sum, other);
 }
 template <int KIND>
 DEV void add_one(const char* tile, const char* meta, const Inputs& x, const u32* book, float (&row)[2]) {
@@ -63,72 +73,77 @@ DEV void add_one(const char* tile, const char* meta, const Inputs& x, const u32*
   }
   p.add(d, x.sum, row);
 }
-typedef float Sums[16][17];  // of a tile: by output and warp
-DEV void keep_sums(Sums& to, const float (&row)[2]) {
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+typedef float Sums[16][17];  // of a tile: by output and part
+DEV void keep_sums(Sums& to, int part, const float (&row)[2]) {
+  const int lane = threadIdx.x & 31;
   if (lane & 3) return;
-  to[lane >> 2][warp] = row[0];
-  to[(lane >> 2) + 8][warp] = row[1];
+  to[lane >> 2][part] = row[0];
+  to[(lane >> 2) + 8][part] = row[1];
 }
 template <int KIND> struct Place {  // of tiles in the ring: a chunk's codes, then its scales
   static constexpr int CHUNK = KIND == 8 ? 16 : 32, TILE = 128 * (KIND == NF4 ? 4 : KIND);
 };
-// 32 tiles along the inputs, two a warp, whose inputs are kept. Loads have no condition, and inputs are never chosen by reference:
-// either would put them into local memory, which is far away while weights stream through the caches.
-template <int KIND> DEV void kept_items(const Phase& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
+// Inputs are never chosen by reference: that would put them into local memory, which is far away while weights stream through the caches.
+// All warps share a tile of outputs; each has two tiles along the inputs at a time.
+template <int KIND> DEV void any_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
   constexpr int CHUNK = Place<KIND>::CHUNK, TILE = Place<KIND>::TILE;
-  const int m = ph.seg[0].m, warp = threadIdx.x >> 5, second = CHUNK == 32 ? warp + WARPS : warp;
-  const u32 codes0 = warp * TILE, codes1 = second * TILE;
-  const u32 meta0 = CHUNK * TILE + (warp >> m) * 64, meta1 = CHUNK * TILE + (second >> m) * 64;
-  Inputs in0, in1;
-  in0.load(x, sh, warp);
-  in1.load(x, sh, warp + WARPS);
+  const int kbs = ph.kb, m = ph.m, warp = threadIdx.x >> 5;
 #pragma unroll 1
   for (int entry = 0; entry < count; entry++) {
     float row[2] = {0.f, 0.f};
-    const char *w0 = ring.wait(), *w1 = CHUNK == 32 ? w0 : ring.wait_next();
-    Tile<KIND> p, q;
-    p.load(w0 + codes0, w0 + meta0);
-    q.load(w1 + codes1, w1 + meta1);
-    add_two<KIND>(p, q, in0, in1, sh.book, row);
-    ring.free();
-    if (CHUNK == 16) ring.free();
-    keep_sums(sums[entry], row);
-  }
-}
-template <int KIND> DEV void any_items(const Phase& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {  // any number
-  constexpr int CHUNK = Place<KIND>::CHUNK, TILE = Place<KIND>::TILE;
-  const int kbs = ph.kb, m = ph.seg[0].m, warp = threadIdx.x >> 5;
-#pragma unroll 1
-  for (int entry = 0; entry < count; entry++) {
-    float row[2] = {0.f, 0.f};
+    Reader reader(x, sh, warp);
 #pragma unroll 1
     for (int at = 0; at < kbs; at += 32) {
-      const int in_first = min(CHUNK, kbs - at), k0 = at + warp, k1 = k0 + WARPS;
-      const bool two = CHUNK == 16 && at + 16 < kbs;
-      const char *w0 = ring.wait(), *w1 = two ? ring.wait_next() : w0;
-      const int start = two ? at + 16 : at, in_second = two ? min(CHUNK, kbs - start) : in_first;
+      const int k0 = at + warp, k1 = k0 + WARPS, in_first = min(CHUNK, kbs - at), start = CHUNK == 16 ? at + 16 : at;
+      const bool more = CHUNK == 16 && at + 16 < kbs;
+      const char *w0 = ring.wait(0), *w1 = more ? ring.wait(1) : w0;
+      const int in_second = more ? min(CHUNK, kbs - start) : in_first;
       const char *c0 = w0 + warp * TILE, *m0 = w0 + in_first * TILE + ((k0 >> m) - (at >> m)) * 64;
-      const char *c1 = w1 + (k1 - start) * TILE, *m1 = w1 + in_second * TILE + ((k1 >> m) - (start >> m)) * 64;
       Inputs in0, in1;
       if (k1 < kbs) {
-        in0.load(x, sh, k0);
-        in1.load(x, sh, k1);
+        const char *c1 = CHUNK == 32 ? c0 + WARPS * TILE : w1 + warp * TILE, *m1 = w1 + in_second * TILE + ((k1 >> m) - (start >> m)) * 64;
         Tile<KIND> p, q;
         p.load(c0, m0);
         q.load(c1, m1);
-        add_two<KIND>(p, q, in0, in1, sh.book, row);
+        reader.read(in0, 0);
+        reader.read(in1, WARPS);
+        add_two<KIND>(p, q, in0, in1, sh.book, row, row);
       } else if (k0 < kbs) {
-        in0.load(x, sh, k0);
+        reader.read(in0, 0);
         add_one<KIND>(c0, m0, in0, sh.book, row);
       }
-      ring.free();
-      if (two) ring.free();
+      reader.advance(2 * WARPS);
+      ring.free(0);
+      if (more) ring.free(1);
+      ring.advance(more ? 2 : 1);
     }
-    keep_sums(sums[entry], row);
+    keep_sums(sums[entry], warp, row);
   }
 }
-template <int KIND> DEV void tile_items(const Phase& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
+// 32 tiles along the inputs: each warp keeps its two in registers.
+template <int KIND> DEV void kept_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
+  constexpr int CHUNK = Place<KIND>::CHUNK, TILE = Place<KIND>::TILE;
+  const int warp = threadIdx.x >> 5, second = CHUNK == 32 ? warp + WARPS : warp;
+  const u32 codes = warp * TILE, meta0 = CHUNK * TILE + (warp >> ph.m) * 64, meta1 = CHUNK * TILE + (second >> ph.m) * 64;
+  const Reader reader(x, sh, warp);
+  Inputs in0, in1;
+  reader.read(in0, 0);
+  reader.read(in1, WARPS);
+#pragma unroll 1
+  for (int entry = 0; entry < count; entry++) {
+    float row[2] = {0.f, 0.f};
+    const char *w0 = ring.wait(0), *w1 = CHUNK == 32 ? w0 : ring.wait(1);
+    Tile<KIND> p, q;
+    p.load(w0 + codes, w0 + meta0);
+    q.load(w1 + second * TILE, w1 + meta1);
+    add_two<KIND>(p, q, in0, in1, sh.book, row, row);
+    ring.free(0);
+    if (CHUNK == 16) ring.free(1);
+    ring.advance(CHUNK == 16 ? 2 : 1);
+    keep_sums(sums[entry], warp, row);
+  }
+}
+template <int KIND> DEV void tile_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
   if (ph.kb == 32) kept_items<KIND>(ph, ring, x, sh, sums, count);
   else any_items<KIND>(ph, ring, x, sh, sums, count);
 }
@@ -145,9 +160,9 @@ DEV void eight_floats(float (&to)[8], const char* x, int vector) {
   const float4 p = *(const float4*)(x + vector * 32), q = *(const float4*)(x + vector * 32 + 16);
   to[0] = p.x, to[1] = p.y, to[2] = p.z, to[3] = p.w, to[4] = q.x, to[5] = q.y, to[6] = q.z, to[7] = q.w;
 }
-DEV void row_items(const Phase& ph, Ring& ring, const char* x, Sums* sums, int count) {
+DEV void row_items(const Core& ph, Ring& ring, const char* x, Sums* sums, int count) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const int chunk = ph.seg[0].chunk, split = ph.parts, row = warp / split, part = warp % split, vectors = ph.k / 8;
+  const int split = ph.parts, chunk = WARPS / split, row = warp / split, part = warp % split, vectors = ph.k / 8;
   const int from = vectors * part / split + lane, to = vectors * (part + 1) / split;
   const bool kept = vectors / split <= 64;
   float in[2][8];
@@ -181,8 +196,8 @@ DEV void row_items(const Phase& ph, Ring& ring, const char* x, Sums* sums, int c
       if (!lane) sums[entry][at + row][part] = sum;
     }
 }
-DEV void products(const Phase& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
-  switch (ph.seg[0].kind) {
+DEV void products(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
+  switch (ph.kind) {
 #if KINDS & 32
     case 16: row_items(ph, ring, x, sums, count); break;
 #endif

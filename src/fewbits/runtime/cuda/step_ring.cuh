@@ -7,16 +7,28 @@ struct Turn {  // a place in a ring of `count`
     if (++at == count) at = 0, parity ^= 1;
   }
 };
-DEV void produce_units(const Args& a, const Phase& ph, char* ring, Shared& sh, Turn& turn, u64 policy) {
-  int from, to, tile;
-  my_units(ph, from, to);
-  for (int item = from << gated(ph); item < to << gated(ph); item++) {
-    const Seg& sg = locate(ph, item >> gated(ph), item & gated(ph), tile);
+DEV int2 my_units(const Phase& ph) {
+  return make_int2((u32)ph.units * blockIdx.x / gridDim.x, (u32)ph.units * (blockIdx.x + 1) / gridDim.x);  // units: below 2^16
+}
+DEV const Seg& locate(const Phase& ph, int item, int& tile) {
+  if (ph.core.type == GATED) {
+    tile = item >> 1;
+    return ph.seg[item & 1];
+  }
+  int s = 0;
+  for (tile = item; s + 1 < ph.segs && tile >= ph.seg[s].tiles; s++) tile -= ph.seg[s].tiles;
+  return ph.seg[s];
+}
+DEV void produce_units(const Args& a, const Phase& ph, int2 units, char* ring, Shared& sh, Turn& turn, u64 policy) {
+  const int kb = ph.core.kb, k = ph.core.k, twice = ph.core.type == GATED;
+  for (int item = units.x << twice; item < units.y << twice; item++) {
+    int tile;
+    const Seg& sg = locate(ph, item, tile);
     const bool raw = sg.kind == 16;
-    const int total = raw ? 16 : ph.kb, have = raw ? sg.rows - tile * 16 : ph.kb;
-    const u32 unit_bytes = raw ? ph.k * 2 : 128 * bits_of(sg.kind);
-    const char* w = sg.w + (u64)tile * (raw ? 16 : ph.kb) * unit_bytes;
-    const int groups = raw ? 0 : ((ph.kb - 1) >> sg.m) + 1;
+    const int total = raw ? 16 : kb, have = raw ? sg.rows - tile * 16 : kb;
+    const u32 unit_bytes = raw ? k * 2 : 128 * bits_of(sg.kind);
+    const char* w = sg.w + (u64)tile * (raw ? 16 : kb) * unit_bytes;
+    const int groups = raw ? 0 : ((kb - 1) >> sg.m) + 1;
     for (int at = 0; at < total; at += sg.chunk) {
       const int count = max(0, min(sg.chunk, have - at));  // rows past the end are not read
       mbar_wait(&sh.empty[turn.at], turn.parity);
@@ -38,16 +50,18 @@ DEV void produce(const Args& a, char* ring, char* norms, Shared& sh) {
     for (int p = 0; p < a.phases; p++) {
       const Phase& ph = PHASES[p];
       mbar_wait(&sh.head_empty[head.at], head.parity);
+      const int2 units = my_units(ph);
+      sh.units[head.at] = units;
       mbar_expect(&sh.head_full[head.at], sizeof(Phase));
       bulk_copy(&sh.heads[head.at], a.phase_list + p, sizeof(Phase), &sh.head_full[head.at]);
       head.next(HEADS);
-      if (ph.norm) {
+      if (ph.core.norm) {
         mbar_wait(&sh.norm_empty[norm.at], norm.parity);
         mbar_expect(&sh.norm_full[norm.at], a.norm_bytes);
-        bulk_copy(norms + norm.at * a.norm_bytes, ph.norm, a.norm_bytes, &sh.norm_full[norm.at]);
+        bulk_copy(norms + norm.at * a.norm_bytes, ph.core.norm, a.norm_bytes, &sh.norm_full[norm.at]);
         norm.next(NORMED);
       }
-      if (ph.type != ATTEND) produce_units(a, ph, ring, sh, turn, policy);
+      if (ph.core.type != ATTEND) produce_units(a, ph, units, ring, sh, turn, policy);
     }
 }
 DEV void free_slot(u64* empty) {
@@ -58,17 +72,20 @@ struct Ring {
   const char* memory;
   u64 *full, *empty;
   u32 slots, slot, parity;
-  DEV const char* wait() const {
-    mbar_wait(full + slot, parity);
-    return memory + slot * SLOT;
+  DEV u32 ahead(u32 n) const { return slot + n < slots ? slot + n : slot + n - slots; }  // n: at most `slots`
+  DEV const char* wait(u32 n) const {
+    const u32 at = ahead(n);
+    mbar_wait(full + at, slot + n < slots ? parity : parity ^ 1);
+    return memory + at * SLOT;
   }
-  DEV const char* wait_next() const {
-    const u32 next = slot + 1 == slots ? 0 : slot + 1;
-    mbar_wait(full + next, next ? parity : parity ^ 1);
-    return memory + next * SLOT;
+  DEV void free(u32 n) const { free_slot(empty + ahead(n)); }
+  DEV void advance(u32 n) {
+    if (slot + n >= slots) parity ^= 1;
+    slot = ahead(n);
   }
+  DEV const char* wait() const { return wait(0); }
   DEV void free() {
-    free_slot(empty + slot);
-    if (++slot == slots) slot = 0, parity ^= 1;
+    free(0);
+    advance(1);
   }
 };
