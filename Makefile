@@ -19,7 +19,7 @@ SHARED ?= ../shared
 MODELS = $(SHARED)/models
 TEXT = --data $(SHARED)/data/peps.txt
 IMAGES = --data $(SHARED)/data/cifar10_test.npz
-STUDY = time -p $(PEERS)/bin/fewbits study
+STUDY = $(PEERS)/bin/fewbits study
 
 studies: $(PEERS)/.peers
 	test -d runs/phi3-small || $(PEERS)/bin/python studies/phi3_from_llama.py $(MODELS)/llama-28m runs/phi3-small

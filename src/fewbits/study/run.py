@@ -71,6 +71,7 @@ def run(
             results.save(assemble(spec, plan, store, failures), folder)
     finally:
         close()
+    progress.end()
     found = assemble(spec, plan, store, failures)
     results.save(found, folder)
     return found
@@ -196,6 +197,10 @@ class _Progress:
         what = f"failed: {outcome.error}" if outcome.error else "done"
         rest = f"; about {_duration(left)} left" if self.done < self.total else ""
         self.tell(f"{self.done}/{self.total} {item.model} {item.label}: {what} in {outcome.seconds:.1f} s{rest}")
+
+    def end(self) -> None:
+        if self.done:
+            self.tell(f"{self.done} items in {_duration(time.monotonic() - self.began)}")
 
 
 def _duration(seconds: float) -> str:
