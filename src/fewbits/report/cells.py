@@ -2,7 +2,7 @@
 
 from math import isfinite
 
-from fewbits.report.page import Cell
+from fewbits.report.page import Cell, Number
 
 MIB = 1024**2
 MINUS, DASH, TIMES = "\u2212", "\u2013", "\u00d7"  # as print has them
@@ -10,7 +10,7 @@ NONE = Cell(text=DASH)
 MOST = 1e6  # figures above it are written as powers of ten
 
 
-def number(value: float | None, digits: int = 2, *, se: float | None = None, times: float = 1.0, unit: str = "") -> Cell:
+def number(value: Number | None, digits: int = 2, *, se: Number | None = None, times: Number = 1.0, unit: str = "") -> Cell:
     """A figure with its standard error, both times a factor (100 for shares as percentages)."""
     if value is None:
         return NONE
@@ -18,14 +18,14 @@ def number(value: float | None, digits: int = 2, *, se: float | None = None, tim
     return Cell(text=plain(times * value, digits) + unit, note=note, value=value)
 
 
-def plain(value: float, digits: int = 2) -> str:
+def plain(value: Number, digits: int = 2) -> str:
     """A figure with separators; what is beyond a million as a power of ten."""
     if not isfinite(value):
         return "∞" if value > 0 else f"{MINUS}∞" if value < 0 else "not a number"
     return f"{value:.2e}" if abs(value) >= MOST and digits else f"{value:,.{digits}f}".replace("-", MINUS)
 
 
-def short(value: float) -> str:
+def short(value: Number) -> str:
     """Three significant digits, for axes, sentences and labels: 0.0292, 33.2, 1,161."""
     if not isfinite(value) or value == 0:
         return plain(value, 0)
@@ -35,10 +35,10 @@ def short(value: float) -> str:
     return plain(value, digits)
 
 
-def mib(count: float | None, digits: int = 3) -> Cell:
+def mib(count: Number | None, digits: int = 3) -> Cell:
     """Bytes as MiB."""
     return NONE if count is None else Cell(text=f"{count / MIB:,.{digits}f}", value=count)
 
 
-def _exponent(value: float) -> int:
+def _exponent(value: Number) -> int:
     return int(f"{abs(value):.2e}".partition("e")[2])

@@ -6,6 +6,7 @@ from typing import Literal
 
 from fewbits.errors import FewbitsError
 
+Number = int | float  # spelled out for the tests, which check types as they are
 Best = Literal["", "low", "high"]
 Kind = Literal["", "original", "peer", "reported", "failed"]
 
@@ -16,7 +17,7 @@ class Cell:
 
     text: str
     note: str = ""
-    value: float | None = None
+    value: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +135,6 @@ def cell_of(cell: Cell | str) -> Cell:
     return Cell(text=cell) if isinstance(cell, str) else cell
 
 
-def value_at(row: Line, column: int) -> float | None:
+def value_at(row: Line, column: int) -> Number | None:
     """The value in a column; None where there is none."""
     return cell_of(row.cells[column]).value if column < len(row.cells) else None

@@ -5,7 +5,7 @@ from typing import Literal
 
 from fewbits.measure.result import Measure
 from fewbits.report.cells import MIB, NONE, number
-from fewbits.report.page import Cell, Column
+from fewbits.report.page import Cell, Column, Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class Quantity:
     name: str
     head: str
     unit: str
-    times: float
+    times: Number
     digits: int
     better: Literal["low", "high"]
 
@@ -28,7 +28,7 @@ class Quantity:
     def column(self) -> Column:
         return Column(head=self.head, unit=self.unit, best=self.better)
 
-    def shown(self, measure: Measure | None) -> float | None:
+    def shown(self, measure: Measure | None) -> Number | None:
         """The value in this quantity's unit."""
         return None if measure is None else measure.value * self.times
 
@@ -38,13 +38,13 @@ class Quantity:
             return NONE
         return number(measure.value, self.digits, se=measure.se, times=self.times)
 
-    def ends(self, measure: Measure) -> tuple[float, float] | tuple[None, None]:
+    def ends(self, measure: Measure) -> tuple[Number, Number] | tuple[None, None]:
         """One standard error to either side."""
         if measure.se is None:
             return None, None
         return (measure.value - measure.se) * self.times, (measure.value + measure.se) * self.times
 
-    def worse(self, value: float, than: float) -> bool:
+    def worse(self, value: Number, than: Number) -> bool:
         return value > than if self.better == "low" else value < than
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fewbits.report.cells import MINUS, plain
 from fewbits.report.charts.theme import DIM, INK, Sheet
 from fewbits.report.charts.values import Mark, Scale
+from fewbits.report.page import Number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def set_y(axes: "Axes", scale: Scale, *, most: int = 6) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def ticks(axis: "Axis", scale: Scale, ends: tuple[float, float], most: int) -> None:
+def ticks(axis: "Axis", scale: Scale, ends: tuple[Number, Number], most: int) -> None:
     """Round values, few of them, written as one says them."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
@@ -41,10 +42,10 @@ def ticks(axis: "Axis", scale: Scale, ends: tuple[float, float], most: int) -> N
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(float(value))))
 
 
-def log_ticks(low: float, high: float, *, most: int = 6) -> list[float]:
+def log_ticks(low: Number, high: Number, *, most: int = 6) -> list[Number]:
     """1, 2 and 5 of each decade; only 1 where those are too many, and evenly spaced ones within a part of a decade."""
     first, last = floor(log10(low)) - 1, floor(log10(high)) + 1
     for digits in ((1, 2, 5), (1, 3), (1,)):
@@ -58,7 +59,7 @@ def log_ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     return found[:: -(-len(found) // most)]
 
 
-def tick_text(value: float) -> str:
+def tick_text(value: Number) -> str:
     """A tick: 0.001, 12, 1,500, 1e-5."""
     if value and (abs(value) >= 1e5 or abs(value) < 1e-3):
         digits, _, power = f"{value:.1e}".partition("e")
@@ -68,14 +69,18 @@ def tick_text(value: float) -> str:
 
 
 def reference(axes: "Axes", mark: Mark, *, upright: bool = False) -> None:
-    """A dashed line with its name at its beginning: few bits and small sizes are the farthest from the original."""
+    """A dashed line with its name at its beginning: few bits and small sizes are the farthest from the original.
+
+    Drawn before the limits are set, so that it lies within them.
+    """
     draw = axes.axvline if upright else axes.axhline
     draw(mark.value, color=DIM, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1.5)
     if upright:
         where: dict[str, Any] = {"xy": (mark.value, 1.0), "xycoords": ("data", "axes fraction"), "ha": "center", "va": "bottom"}
     else:
         where = {"xy": (0.0, mark.value), "xycoords": ("axes fraction", "data"), "ha": "left", "va": "bottom"}
-    axes.annotate(mark.label, xytext=(0 if upright else 5, 3), textcoords="offset points", color=DIM, **where)
+    name = axes.annotate(mark.label, xytext=(0 if upright else 5, 3), textcoords="offset points", color=DIM, **where)
+    name.set_in_layout(upright)  # above the axes it needs room, within them it has it
 
 
 def legend(sheet: Sheet, handles: Mapping[str, Any], title: str = "") -> None:

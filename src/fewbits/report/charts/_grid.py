@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fewbits.report.charts._axes import legend, ticks
 from fewbits.report.charts.theme import DIM, INK, Sheet
 from fewbits.report.charts.values import Scale
+from fewbits.report.page import Number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def height(count: int, *, narrow: bool, columns: int = COLUMNS, row: int = 172) 
     return 78 + (150 if narrow else row) * -(-count // across)
 
 
-def _ends(grid: Sequence["Axes"]) -> tuple[float, float]:
+def _ends(grid: Sequence["Axes"]) -> tuple[Number, Number]:
     """The common limits of what was drawn."""
     for axes in grid:
         axes.relim()

@@ -31,12 +31,12 @@ def lines(
                 (made,) = axes.plot([dot.x], [dot.y], marker, color=colour, markerfacecolor=face, markeredgewidth=1.6, zorder=3)
                 sheet.tell(made, dot.tip or f"{series}\n{x.label}: {short(dot.x)}\n{y.label}: {short(dot.y)}")
                 handles.setdefault(series, made)
+        if mark is not None:
+            reference(axes, mark)
         set_x(axes, x)
         if len(steps) <= 10:
             axes.set_xticks(steps)
         set_y(axes, y)
-        if mark is not None:
-            reference(axes, mark)
         legend(sheet, handles)
 
     wide, narrow = drawn(title, paint, wide=420, narrow=340)

@@ -39,10 +39,10 @@ def scatter(
         line = frontier(dots, better)
         axes.plot([d.x for d in line], [d.y for d in line], color=DIM, linewidth=1.2, alpha=0.55, zorder=1.6)
         handles = _points(sheet, axes, dots, looks, x, y)
-        set_x(axes, x, most=5 if sheet.narrow else 9)
-        set_y(axes, y)
         if mark is not None:
             reference(axes, mark)
+        set_x(axes, x, most=5 if sheet.narrow else 9)
+        set_y(axes, y)
         legend(sheet, handles)
         on_line = set(map(id, line))
         wanted = sorted((d for d in dots if d.label), key=lambda d: id(d) not in on_line)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fewbits.report.cells import NONE, short
 from fewbits.report.charts.values import Bar, Dot, Histogram, Scale, Spread, Stack
-from fewbits.report.page import Cell, Column, Line, Table
+from fewbits.report.page import Cell, Column, Line, Number, Table
 
 
 def table_of_dots(dots: Sequence[Dot], x: Scale | None, y: Scale) -> Table:
@@ -59,6 +59,6 @@ def _name(series: str, label: str) -> str:
     return label if not series or series == label else series if not label else f"{series}: {label}"
 
 
-def _cell(value: float, low: float | None = None, high: float | None = None) -> Cell:
+def _cell(value: Number, low: Number | None = None, high: Number | None = None) -> Cell:
     note = "" if low is None or high is None else f"{short(low)} to {short(high)}"
     return Cell(text=short(value), note=note, value=value)

@@ -9,14 +9,15 @@ _SVG, _LINK = "http://www.w3.org/2000/svg", "{http://www.w3.org/1999/xlink}href"
 _FONT = re.compile(r"font: (?P<weight>(?:bold |\d+ )?)(?P<size>[\d.]+px) [^;]*")
 _FAMILY = re.compile(r";? ?font-family: [^;]*")
 _LONG = re.compile(r"(\d+\.\d\d?)\d+")
+HALO = "halo"  # begins the id of a text whose letters get an edge
 _DEFAULTS = ("; stroke-linecap: square", "; text-anchor: start", "; stroke-linejoin: miter")
 _SHORTENED = ("d", "x", "y", "transform", "points", "width", "height")
 
 
-def cleaned(text: str, *, title: str, salt: str, tips: Mapping[str, str], colours: Mapping[str, str]) -> str:
+def cleaned(text: str, *, title: str, tips: Mapping[str, str], colours: Mapping[str, str]) -> str:
     """The `<svg>` element for a page.
 
-    `tips` are by the id of a group; `colours` give the CSS variable of each colour. Ids get a prefix made of `salt`, so that
+    `tips` are by the id of a group; `colours` give the CSS variable of each colour. Ids get a prefix made of all that is drawn, so that
     many charts stand on one page.
     """
     ElementTree.register_namespace("", _SVG)
@@ -26,7 +27,7 @@ def cleaned(text: str, *, title: str, salt: str, tips: Mapping[str, str], colour
             if child.tag.endswith(("metadata", "style")):
                 parent.remove(child)
     _tips(root, tips)
-    prefix = "c" + sha256(salt.encode()).hexdigest()[:6]
+    prefix = "c" + sha256(text.encode()).hexdigest()[:6]
     _names(root, prefix)
     for element in root.iter():
         _shorten(element, colours)
@@ -39,6 +40,8 @@ def cleaned(text: str, *, title: str, salt: str, tips: Mapping[str, str], colour
 
 def _tips(root: ElementTree.Element, tips: Mapping[str, str]) -> None:
     for group in _groups(root):
+        if group.get("id", "").startswith(HALO):
+            group.set("class", "halo")
         tip = tips.get(group.get("id", ""))
         if tip:
             group.set("class", "tip")

@@ -11,7 +11,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from fewbits.errors import FewbitsError
-from fewbits.report.charts.svg import cleaned
+from fewbits.report.charts.svg import HALO, cleaned
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -34,12 +34,18 @@ class Sheet:
     canvas: "Canvas"
     narrow: bool
     tips: dict[str, str] = field(default_factory=dict)
+    halos: int = 0
 
     def tell(self, artist: "Artist", tip: str) -> None:
         """Show `tip` when one points at an artist."""
         name = f"tip{len(self.tips)}"
         artist.set_gid(name)
         self.tips[name] = tip
+
+    def outline(self, text: "Artist") -> None:
+        """Keep a text readable on lines that it crosses: its letters get an edge of the card's colour."""
+        self.halos += 1
+        text.set_gid(f"{HALO}{self.halos}")
 
     def axes(self, rows: int = 1, columns: int = 1, **how: Any) -> "list[Axes]":
         """Axes in rows and columns, in reading order."""
@@ -61,7 +67,7 @@ def _draw(title: str, paint: Callable[[Sheet], None], size: tuple[int, int], nar
         paint(sheet)
         text = StringIO()
         canvas.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    return cleaned(text.getvalue(), title=title, salt=salt, tips=sheet.tips, colours=VARIABLES)
+    return cleaned(text.getvalue(), title=title, tips=sheet.tips, colours=VARIABLES)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fewbits.report.page import Number
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
@@ -10,8 +12,8 @@ class Scale:
 
     label: str
     log: bool = False
-    low: float | None = None
-    high: float | None = None
+    low: Number | None = None
+    high: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +23,13 @@ class Dot:
     `label` stands beside it where there is room; `tip` is told when one points at it (made of the figures, if empty).
     """
 
-    x: float
-    y: float
+    x: Number
+    y: Number
     series: str = ""
     label: str = ""
     tip: str = ""
-    low: float | None = None
-    high: float | None = None
+    low: Number | None = None
+    high: Number | None = None
     hollow: bool = False
 
 
@@ -35,7 +37,7 @@ class Dot:
 class Mark:
     """A reference: a dashed line at a value, with its name."""
 
-    value: float
+    value: Number
     label: str
 
 
@@ -44,10 +46,10 @@ class Bar:
     """A horizontal bar: its name, value, uncertainty, colour by `series`."""
 
     label: str
-    value: float
+    value: Number
     series: str = ""
-    low: float | None = None
-    high: float | None = None
+    low: Number | None = None
+    high: Number | None = None
     text: str = ""
 
 
@@ -56,7 +58,7 @@ class Stack:
     """A horizontal bar in parts: value by part."""
 
     label: str
-    parts: Mapping[str, float]
+    parts: Mapping[str, Number]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,8 @@ class Spread:
 
     panel: str
     x: int | str
-    quantiles: tuple[float, float, float, float, float, float, float]
-    grid: Sequence[float] = ()
+    quantiles: tuple[Number, Number, Number, Number, Number, Number, Number]
+    grid: Sequence[Number] = ()
     tip: str = ""
 
 
@@ -75,8 +77,8 @@ class Histogram:
     """Counts between edges (one more edge than counts), and a grid drawn over them."""
 
     title: str
-    edges: Sequence[float]
+    edges: Sequence[Number]
     counts: Sequence[int]
-    grid: Sequence[float] = ()
+    grid: Sequence[Number] = ()
     note: str = ""
     marks: Sequence[Mark] = field(default_factory=tuple)

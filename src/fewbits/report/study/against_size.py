@@ -4,7 +4,7 @@ from fewbits.report.cells import MIB, short
 from fewbits.report.charts import Dot, Mark, Scale, scatter
 from fewbits.report.page import Figure
 from fewbits.report.quantities import Quantity
-from fewbits.report.study.view import CLOSE, View, size_of
+from fewbits.report.study.view import CLOSE, View, called, size_of
 from fewbits.study.results import RowResult
 
 FAR = 5.0  # times: values that far apart are drawn on a logarithmic axis
@@ -67,13 +67,13 @@ def _smallest(view: View, what: Quantity, rows: list[RowResult], line: list[RowR
     said = f"{what.head} {short(view.value(row, what) or 0)}{_unit(what)}"
     times = (size_of(view.original) or 0) / (size_of(row) or 1)
     smaller = f", {times:.1f} times smaller" if times else ""
-    return f"The smallest row within {limit} of the original's {before} is `{row.label}`: {said}{_at(row)}{smaller}"
+    return f"The smallest row within {limit} of the original's {before} is {called(row)}: {said}{_at(row)}{smaller}"
 
 
 def _ends(what: Quantity, line: list[RowResult]) -> str:
     """The smallest and the best of the frontier."""
     ends = [
-        f"`{row.label}` has {what.head} {short(what.shown(row.measures[what.name]) or 0)}{_unit(what)}{_at(row)}"
+        f"{called(row)} has {what.head} {short(what.shown(row.measures[what.name]) or 0)}{_unit(what)}{_at(row)}"
         for row in line
     ]
     return f"{ends[0]}, {ends[-1]}" if len(ends) > 1 else ends[0]

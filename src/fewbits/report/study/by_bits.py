@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fewbits.report.cells import short
 from fewbits.report.charts import Dot, Mark, Scale, lines
-from fewbits.report.page import Figure
+from fewbits.report.page import Figure, Number
 from fewbits.report.quantities import Quantity
 from fewbits.report.study.against_size import FAR
 from fewbits.report.study.view import View
@@ -37,7 +37,7 @@ def by_bits(view: View, what: Quantity, *, alone: bool = True) -> Figure | None:
     )
 
 
-def sentence(series: dict[str, list[RowResult]], what: Quantity, before: float | None) -> str:
+def sentence(series: dict[str, list[RowResult]], what: Quantity, before: Number | None) -> str:
     """Where the lines part at the fewest bits, and how near they are to the original at the most."""
     low, high = _spread_at(series, what, min), _spread_at(series, what, max)
     told = []
@@ -81,8 +81,8 @@ def named(series: str) -> str:
 
 
 def _spread_at(
-    series: dict[str, list[RowResult]], what: Quantity, pick: Callable[[list[float]], float]
-) -> tuple[float, tuple[tuple[str, float], tuple[str, float]]] | None:
+    series: dict[str, list[RowResult]], what: Quantity, pick: Callable[[list[Number]], Number]
+) -> tuple[Number, tuple[tuple[str, Number], tuple[str, Number]]] | None:
     """The best and the worst line at the fewest (`min`) or most (`max`) bits that any has."""
     every = [row.bits for rows in series.values() for row in rows if row.bits is not None]
     if not every:

@@ -4,9 +4,9 @@ from statistics import median
 
 from fewbits.report.cells import MIB, short
 from fewbits.report.charts import Bar, Mark, Scale, Stack, bars, stacks
-from fewbits.report.page import Figure
+from fewbits.report.page import Figure, Number
 from fewbits.report.quantities import Quantity
-from fewbits.report.study.view import View, size_of
+from fewbits.report.study.view import View, called, size_of
 from fewbits.study.results import RowResult
 
 
@@ -31,7 +31,7 @@ def memory_sentence(view: View, rows: list[RowResult]) -> str:
     row = min(rows, key=lambda r: size_of(r) or 0)
     size = row.measures["size"]
     total = size.value or 1
-    told = f"`{row.label}` is the smallest, {short(total / MIB)} MiB"
+    told = f"{called(row)} is the smallest, {short(total / MIB)} MiB"
     if view.original is not None and (whole := size_of(view.original)) and row is not view.original:
         told += f" ({100 * total / whole:.0f} % of the original)"
     names = {"codes": "codes", "meta": "scales and zero points", "kept": "what is not quantized"}
@@ -63,7 +63,7 @@ def time_sentence(view: View, what: Quantity, rows: list[RowResult]) -> str:
     made = [row for row in rows if not row.original]
     best = (min if what.better == "low" else max)(made, key=lambda row: row.measures[what.name].value)
     value = what.shown(best.measures[what.name]) or 0.0
-    told = f"`{best.label}` is the fastest, {short(value)} {what.unit}"
+    told = f"{called(best)} is the fastest, {short(value)} {what.unit}"
     ratios = [r for row in made if (r := times_as_fast(view, row, what)) is not None]
     own = times_as_fast(view, best, what)
     if own is not None:
@@ -73,7 +73,7 @@ def time_sentence(view: View, what: Quantity, rows: list[RowResult]) -> str:
     return f"{told}; the middle row of other libraries is {median(peers):.2f} times as fast." if peers else f"{told}."
 
 
-def times_as_fast(view: View, row: RowResult, what: Quantity) -> float | None:
+def times_as_fast(view: View, row: RowResult, what: Quantity) -> Number | None:
     """Beside the original that was timed in turn with the row; else beside the original's own row."""
     other = row.beside.get(what.name) or (view.original.measures.get(what.name) if view.original else None)
     own = row.measures.get(what.name)

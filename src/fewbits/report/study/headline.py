@@ -4,7 +4,7 @@ from fewbits.report.cells import MIB, TIMES, short
 from fewbits.report.page import Tile
 from fewbits.report.quantities import SPEED, quantity
 from fewbits.report.study.costs import times_as_fast
-from fewbits.report.study.view import View, size_of
+from fewbits.report.study.view import View, called, size_of
 from fewbits.study.results import StudyResults
 
 
@@ -37,7 +37,7 @@ def _smallest(view: View) -> Tile | None:
     return Tile(
         label=f"Smaller, within {limit}",
         value=f"{before / (size_of(row) or 1):.2f} {TIMES}",
-        note=f"`{row.label}`: {short((size_of(row) or 0) / MIB)} MiB, {view.main.head} {value}{_unit(view.main.unit)}",
+        note=f"{called(row)}: {short((size_of(row) or 0) / MIB)} MiB, {view.main.head} {value}{_unit(view.main.unit)}",
     )
 
 
@@ -49,7 +49,7 @@ def _fastest(view: View) -> Tile | None:
             ratio, row = max(ratios, key=lambda each: each[0])
             value = short(view.value(row, what) or 0)
             return Tile(
-                label="As fast, at most", value=f"{ratio:.2f} {TIMES}", note=f"`{row.label}`: {what.head} {value} {what.unit}"
+                label="As fast, at most", value=f"{ratio:.2f} {TIMES}", note=f"{called(row)}: {what.head} {value} {what.unit}"
             )
     return None
 
@@ -63,7 +63,7 @@ def _score(results: StudyResults, view: View) -> Tile | None:
         ]
         if numbers:
             value, row = max(numbers, key=lambda each: each[0])
-            return Tile(label=f"Best {score.name}", value=f"{value:.3f}", note=f"`{row.label}`")
+            return Tile(label=f"Best {score.name}", value=f"{value:.3f}", note=f"{called(row)}")
     return None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fewbits.report.page import Code, Facts, Section
+from fewbits.report.page import Code, Facts, Number, Section
 from fewbits.report.quantities import quantity
 from fewbits.study.results import StudyResults
 
@@ -57,6 +57,6 @@ def _peers(results: StudyResults) -> list[str]:
     return list(dict.fromkeys(row.peer for row in results.rows if row.peer and row.error is None))
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: Number) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

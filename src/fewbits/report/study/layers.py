@@ -6,8 +6,8 @@ from statistics import median
 from fewbits.report.cells import short
 from fewbits.report.charts import Dot, Histogram, Scale, Spread, histograms, panels, spreads
 from fewbits.report.layernames import OTHER, Place, places
-from fewbits.report.page import Figure
-from fewbits.report.study.view import View
+from fewbits.report.page import Figure, Number
+from fewbits.report.study.view import View, called
 from fewbits.study.results import LayerLoss, LayerWeights, RowResult, Sensitivity, Weights
 
 SHOWN = 6  # histograms on a page
@@ -28,8 +28,13 @@ def loss_alone(one: Sensitivity, *, model: str = "") -> Figure | None:
         x=BLOCK,
         y=Scale(label=f"loss, {one.unit}", low=0 if min(layer.loss for layer in one.layers) >= 0 else None),
         sentence=loss_sentence(one),
-        note=f"Measured with {one.protocol} on {one.data}." if one.protocol and one.data else one.protocol,
+        note=_measured_on(one),
     )
+
+
+def _measured_on(one: Sensitivity) -> str:
+    told = ", ".join(part.rstrip(".") for part in (one.protocol, one.data) if part)
+    return f"Measured on: {told}." if told else ""
 
 
 def loss_sentence(one: Sensitivity) -> str:
@@ -80,7 +85,7 @@ def error_sentence(rows: Sequence[RowResult]) -> str:
         ranked = sorted(row.layers, key=lambda layer: layer.error)
         least, most = ranked[0], ranked[-1]
         told.append(
-            f"`{row.label}` errs by {100 * least.error:.3g} % (`{least.name}`) to {100 * most.error:.3g} % (`{most.name}`)"
+            f"{called(row)} errs by {100 * least.error:.3g} % (`{least.name}`) to {100 * most.error:.3g} % (`{most.name}`)"
         )
     if len(rows) == 1:
         return told[0] + "."
@@ -94,7 +99,7 @@ def error_sentence(rows: Sequence[RowResult]) -> str:
 def _told_by_layer(view: View) -> list[RowResult]:
     """Of the series with most widths, a row a width, at most five; else the first rows that tell of layers."""
     rows = [row for row in view.made if row.layers]
-    by_series: dict[str, dict[float, RowResult]] = {}
+    by_series: dict[str, dict[Number, RowResult]] = {}
     for row in rows:
         if row.bits is not None and row.peer is None:
             by_series.setdefault(row.series, {}).setdefault(row.bits, row)
@@ -176,20 +181,20 @@ def tail_sentence(layers: Sequence[LayerWeights]) -> str:
     )
 
 
-def quantiles(layer: LayerWeights) -> tuple[float, float, float, float, float, float, float]:
+def quantiles(layer: LayerWeights) -> tuple[Number, Number, Number, Number, Number, Number, Number]:
     """Least, 1, 25, 50, 75 and 99 %, largest, by the counts: to a bin at the ends, within a bin linearly between them."""
     inner = [_quantile(layer, q) for q in (0.01, 0.25, 0.5, 0.75, 0.99)]
     ends, full = edges(layer), [at for at, count in enumerate(layer.counts) if count]
     return ends[full[0]], inner[0], inner[1], inner[2], inner[3], inner[4], ends[full[-1] + 1]
 
 
-def edges(layer: LayerWeights) -> list[float]:
+def edges(layer: LayerWeights) -> list[Number]:
     """The ends of the bins."""
     count = len(layer.counts)
     return [layer.low + (layer.high - layer.low) * at / count for at in range(count + 1)]
 
 
-def _quantile(layer: LayerWeights, q: float) -> float:
+def _quantile(layer: LayerWeights, q: Number) -> Number:
     wanted, seen, ends = q * sum(layer.counts), 0, edges(layer)
     for at, count in enumerate(layer.counts):
         if count and seen + count >= wanted:
@@ -205,7 +210,7 @@ def _few(layers: Sequence[LayerWeights]) -> list[LayerWeights]:
     return [ranked[round(at * (len(ranked) - 1) / max(1, count - 1))] for at in range(count)]
 
 
-def _ordered(found: Sequence[Place]) -> list[tuple[int, float, Place]]:
+def _ordered(found: Sequence[Place]) -> list[tuple[int, Number, Place]]:
     """Index, place on the x axis and place: kinds in the order of their first coming, what is outside the blocks last."""
     outside = [at for at, place in enumerate(found) if place.block is None]
     order = sorted(range(len(found)), key=lambda at: found[at].kind == OTHER)

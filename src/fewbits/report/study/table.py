@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fewbits.report.cells import NONE, TIMES, number
-from fewbits.report.page import Best, Cell, Column, Line, Table
+from fewbits.report.page import Best, Cell, Column, Line, Number, Table
 from fewbits.report.quantities import SPEED, Quantity, quantity
 from fewbits.report.study.view import View
 from fewbits.study.results import RowResult, Score, StudyResults
@@ -70,7 +70,7 @@ def _told(view: View) -> list[_Told]:
     return list(dict.fromkeys(found))
 
 
-def _bits(row: RowResult) -> float | None:
+def _bits(row: RowResult) -> Number | None:
     size = row.measures.get("size")
     return None if size is None else size.parts.get("bits_per_weight")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fewbits.measure.result import Measure
+from fewbits.report.page import Number
 from fewbits.report.quantities import QUALITY, Quantity, quantity
 from fewbits.study.results import RowResult, Sensitivity, StudyResults, Weights
 
@@ -39,7 +40,7 @@ class View:
         """The quality that is told of first."""
         return self.qualities[0] if self.qualities else None
 
-    def value(self, row: RowResult | None, what: Quantity) -> float | None:
+    def value(self, row: RowResult | None, what: Quantity) -> Number | None:
         """A measure of a row in the unit in which it is shown."""
         return None if row is None else what.shown(row.measures.get(what.name))
 
@@ -78,7 +79,12 @@ def _close(name: str, before: Measure, after: Measure) -> bool:
     return after.value >= before.value - CLOSE
 
 
-def size_of(row: RowResult) -> float | None:
+def called(row: RowResult) -> str:
+    """A row in a sentence: a scheme as code, a name of words in quotes."""
+    return f"'{row.label}'" if " " in row.label else f"`{row.label}`"
+
+
+def size_of(row: RowResult) -> Number | None:
     """Bytes."""
     measure = row.measures.get("size")
     return None if measure is None else float(measure.value)
