@@ -17,7 +17,7 @@ def model() -> Any:
 
 
 def test_without_a_gpu_the_models_own_step_is_used(model: Any) -> None:
-    decoder = decoder_for(model, 1, 20, Sampling())
+    decoder = decoder_for(model, 2, 20, Sampling())
     assert isinstance(decoder, PlainDecoder)
     assert isinstance(decoder, Decoder)
 
