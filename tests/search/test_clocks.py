@@ -11,16 +11,7 @@ from fewbits.search.trial import Trial
 from tests import tiny
 from tests.search.tiny import space
 
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fewbits.doctor import layers
-    from fewbits.measure.speed import Timing
-
-    monkeypatch.setattr(layers, "_SECONDS", 0.0)
-    monkeypatch.setattr(layers, "_LEAST", 1)
-    monkeypatch.setattr(layers, "cache_bytes", lambda: 1 << 16)
-    monkeypatch.setattr(clocks, "TIMING", Timing(repeats=2, warmup=1))
+pytestmark = pytest.mark.usefixtures("short")
 
 
 def stopwatch(

@@ -57,6 +57,7 @@ def test_bits_and_memory(llama: Search) -> None:
     assert found.chosen.nbytes <= middle(one) and found.verdicts[0].value == found.chosen.nbytes + one.costs.cache
 
 
+@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(
     ("limits", "helps"),
     [
@@ -119,12 +120,14 @@ def test_classifiers() -> None:
     assert set(found.original.sums) == {"accuracy", "kl", "top1"}
 
 
+@pytest.mark.usefixtures("short")
 def test_a_convolutional_network_with_latency() -> None:
     one = search(tiny.cnn(), images())
     found = one.run(goal("latency<=+100000%", "size<=60%"))
     assert found.speeds["latency"].value > 0 and [v.holds for v in found.verdicts] == [True, True]
 
 
+@pytest.mark.usefixtures("short")
 def test_tokens_a_second() -> None:
     one = search(tiny.llama(), text())
     found = one.run(goal("decode_speed>=1%", "size<=60%"))
