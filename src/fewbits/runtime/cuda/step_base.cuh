@@ -4,8 +4,8 @@
 // a ring slot), SMALL (bytes for struct Shared), BF16 (16-bit type), PROFILE, KINDS (the sorts of weights that occur, as bits),
 // LAYERNORM (else RMSNorm), ACT (activation), NORMS (normed inputs of a lane, in fours).
 //
-// What a warp runs once a phase is fetched anew each time (a layer's code is larger than the nearest instruction cache) and costs
-// about 8 cycles an instruction: outside of loops, fewer instructions are what makes a phase short.
+// A warp issues an instruction every 10 cycles or so (Nsight Compute on an H200: fixed latencies, branches, shared memory), and what
+// it runs once a phase is hidden behind nothing: outside of loops, fewer instructions are what makes a phase short.
 #define WARPS 16
 #define CONSUMERS (WARPS * 32)
 #define BATCH 8    // tiles summed over the warps at a time
@@ -22,19 +22,19 @@ struct Seg {
   const char* meta;
   int tiles, rows, kind, m, chunk, unused;  // 2^m tiles a group; chunk: tiles a slot (kind 16: rows a slot)
 };
-struct __align__(16) Core {  // what the consumers need: loaded as four vectors
+struct __align__(16) Core {  // what the consumers need
   int type, kb, k, kind;
   int m, rows, layer, parts;  // rows: outputs; parts: sums that make one
   int unused[3];
   float inv_k;
-  const char* norm;          // weights, then biases, of 16 bits
+  const char* norm;  // weights, then biases, of 16 bits
   int biased, raw;
 };
 struct Phase {
   Core core;
   Seg seg[3];
   const float *bias, *up_bias;
-  int units, segs;
+  int units, segs;  // units: tiles of outputs, a gate's and its up's being one
 };
 static_assert(sizeof(Phase) % 16 == 0, "the copy engine takes 16 bytes");
 __constant__ Phase PHASES[304];
@@ -122,7 +122,6 @@ DEV void bulk_copy(void* to, const void* from, u32 bytes, u64* bar, u64 policy) 
                    shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(bar)), "l"(policy) : "memory");
 }
 DEV void consumers_sync() { asm volatile("bar.sync 1, 512;" ::: "memory"); }
-
 
 // ---- small conversions ----
 DEV float from16(u16 v) {

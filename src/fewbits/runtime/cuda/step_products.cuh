@@ -83,8 +83,10 @@ DEV void keep_sums(Sums& to, int part, const float (&row)[2]) {
 template <int KIND> struct Place {  // of tiles in the ring: a chunk's codes, then its scales
   static constexpr int CHUNK = KIND == 8 ? 16 : 32, TILE = 128 * (KIND == NF4 ? 4 : KIND);
 };
-// Inputs are never chosen by reference: that would put them into local memory, which is far away while weights stream through the caches.
-// All warps share a tile of outputs; each has two tiles along the inputs at a time.
+// All warps share a tile of outputs; each has two tiles along the inputs at a time. (Four warps for two tiles that share inputs, eight
+// tiles at once, took 437 us a step where this takes 391: warps then wait for their own slots one after another.)
+//
+// Inputs are never chosen by reference: that would put them into local memory, which is far away while weights stream by.
 template <int KIND> DEV void any_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
   constexpr int CHUNK = Place<KIND>::CHUNK, TILE = Place<KIND>::TILE;
   const int kbs = ph.kb, m = ph.m, warp = threadIdx.x >> 5;
