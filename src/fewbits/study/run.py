@@ -183,6 +183,7 @@ class _Progress:
     ready: int
     workers: int
     tell: Tell
+    timed: bool = False
     done: int = 0
     began: float = 0.0
 
@@ -190,6 +191,10 @@ class _Progress:
         self.began = time.monotonic()
         kept = f", {self.ready} are done already" if self.ready else ""
         self.tell(f"{self.total} to do{kept}" if self.total else f"all {self.ready} are done already")
+        if self.workers > 1 and self.total and self.timed:
+            self.tell(
+                "timings are taken beside those of other workers: for speeds that are to be believed, leave out --workers"
+            )
 
     def step(self, item: Item, outcome: Outcome) -> None:
         self.done += 1
