@@ -102,9 +102,10 @@ class FewbitsQuantizer(HfQuantizer):
         if self.keeps_names:
             naming.check_shapes(model, stored)
 
-    def update_weight_conversions(self, weight_conversions: list[Any], model: nn.Module) -> list[Any]:
+    def update_weight_conversions(self, weight_conversions: list[Any], model: nn.Module | None = None) -> list[Any]:
         """Names that are the model's own already must not be renamed, as those of the original checkpoint are."""
-        return [] if self.keeps_names else super().update_weight_conversions(weight_conversions, model)
+        more = () if model is None else (model,)  # transformers 5.17 gives none
+        return [] if self.keeps_names else super().update_weight_conversions(weight_conversions, *more)
 
     def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         if not self.pre_quantized:
