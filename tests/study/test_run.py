@@ -150,8 +150,10 @@ def test_any_exception_of_a_row_is_told_and_kept(spec: Spec, tmp_path: Path, mon
 
 
 def test_several_processes_give_the_same(spec: Spec, tmp_path: Path, undisturbed: StudyResults) -> None:
-    found = run(spec, tmp_path / "d", execute=executors.processes(2, 1), workers=2)
+    told: list[str] = []
+    found = run(spec, tmp_path / "d", execute=executors.processes(2, 1), workers=2, tell=told.append)
     assert plain(found) == plain(undisturbed)
+    assert told[1].startswith("timings are taken beside those of other workers")
 
 
 def test_an_item_whose_process_dies_is_done_once_more_then_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fewbits.cli.options import device_option, json_option, set_threads, threads_option
+from fewbits.cli.options import device_option, json_option, set_threads, threads_option, trust_option
 
 if TYPE_CHECKING:
     from fewbits.study.executors import Run
@@ -46,6 +46,7 @@ def command(
     ] = None,
     device: device_option = "cpu",
     threads: threads_option = None,
+    trust_remote_code: trust_option = False,
     json: json_option = False,
 ) -> None:
     """Run a study, or go on with one: every row is kept as soon as it is done, and a failing row does not end the others.
@@ -67,6 +68,7 @@ def command(
         max_images=max_images,
         repeats=repeats,
         device=device if device != "cpu" else None,
+        trust_remote_code=trust_remote_code or None,
     )
     if dry_run:
         show_study.todo(look(spec, output, only))

@@ -71,7 +71,8 @@ def agenda(spec: Spec) -> Agenda:
 def load(name: str, settings: Settings, *, weights: bool = True) -> Loaded:
     """The model as it is stored. Only timm's are told how many classes they have: others bring their own."""
     classes = settings.classes if name.startswith("timm/") else None
-    return models.load(name, classes=classes, device=settings.device if weights else "cpu", weights=weights)
+    device, trusted = settings.device if weights else "cpu", settings.trust_remote_code
+    return models.load(name, classes=classes, device=device, weights=weights, trust_remote_code=trusted)
 
 
 def _of_model(spec: Spec, name: str, made: Agenda) -> list[Item]:

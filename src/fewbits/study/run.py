@@ -61,7 +61,11 @@ def run(
     pending = list({i.key: i for i in chosen if store.get(i.key) is None}.values())
     failures: dict[str, str] = {}
     progress = _Progress(
-        total=len(pending), ready=sum(store.get(i.key) is not None for i in chosen), workers=workers, tell=tell
+        total=len(pending),
+        ready=sum(store.get(i.key) is not None for i in chosen),
+        workers=workers,
+        tell=tell,
+        timed=bool(TIMED.intersection(spec.settings.measures)),
     )
     progress.begin()
     try:
