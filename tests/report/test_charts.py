@@ -116,8 +116,8 @@ def test_a_few_round_ticks(low: float, high: float) -> None:
 
 
 def test_ticks_are_written_as_one_says_them() -> None:
-    assert [tick_text(v) for v in (0, 0.001, 0.25, 12, 1500, 1e-5, 2e6)] == [
-        "0", "0.001", "0.25", "12", "1,500", "1e\u22125", "2e6",
+    assert [tick_text(v) for v in (0, 0.0001, 0.25, 12, 1500, 1e-5, 2e6)] == [
+        "0", "0.0001", "0.25", "12", "1,500", "1e\u22125", "2e6",
     ]  # fmt: skip
 
 

@@ -14,9 +14,20 @@ from fewbits.report.page import Figure
 from fewbits.scheme import Scheme
 
 GROUP = GroupBits(
-    why="the first group", at=tuple((0, col) for col in range(8)), size=64, scale=0.5, zero=2.0, weights=(),
-    codes=(2, 5, 3, 4, 1, 2, 1, 2), values=(0.0,) * 8, bits_at=tuple(range(0, 24, 3)), first_byte=0, packed=bytes((0xEA, 0x18, 0x45)), scale_bytes=b"\x00\x38", zero_bytes=b"",
-)  # fmt: skip
+    why="the first group",
+    at=tuple((0, col) for col in range(8)),
+    size=64,
+    scale=0.5,
+    zero=2.0,
+    weights=(),
+    codes=(2, 5, 3, 4, 1, 2, 1, 2),
+    values=(0.0,) * 8,
+    bits_at=tuple(range(0, 24, 3)),
+    first_byte=0,
+    packed=bytes((0xEA, 0x18, 0x45)),
+    scale_bytes=b"\x00\x38",
+    zero_bytes=b"",
+)
 
 
 @pytest.fixture(scope="module")

@@ -173,7 +173,24 @@ def test_frontier_and_families() -> None:
     assert [r.label for r in on_frontier(view.made, PPL)] == ["bitsandbytes nf4", "hqq:uint4g64", "hqq:uint8g64"]
     assert [family(r) for r in view.made] == ["hqq", "hqq", "rtn", "rtn", "bitsandbytes"]
     assert family(row("a plan", 5, 20, 1)) == "mixed plans"
-    assert named("hqq:uintg64") == "hqq:uint, groups of 64" and named("nfg32/q8") == "nf/q8, groups of 32" and named("x") == "x"
+    named_series = [named(row("a", 5, 20, 1, series=series)) for series in ("hqq:uintg64", "nfg32/q8", "mine")]
+    assert named_series == ["hqq:uint, groups of 64", "nf/q8, groups of 32", "mine"]
+    assert named(view.made[-1]) == "bitsandbytes nf (library)"
+
+
+def test_a_measure_that_is_not_known_well_says_so() -> None:
+    """A standard error of 5 of 20 is 25 %; one of 0.5 says nothing."""
+    measures = dict(rows()[0].measures)
+    measures["ppl"] = replace(measures["ppl"], se=5.0)
+    made = compose(results(rows=(replace(rows()[0], measures=measures), *rows()[1:]), sensitivities=(), weights=()))
+    assert sentence(made, "Perplexity against size").endswith(
+        "the standard error, 25 % of the original's, hides small differences."
+    )
+
+
+def test_a_chance_gain_is_not_quality_kept() -> None:
+    made = compose(results(rows=(rows()[0], row("a", 5, 15.0, 10), row("b", 6, 19.9, 10)), sensitivities=(), weights=()))
+    assert "is `b`: perplexity 19.9" in sentence(made, "Perplexity against size")
 
 
 def test_quantiles_are_read_from_counts() -> None:

@@ -61,7 +61,7 @@ def log_ticks(low: Number, high: Number, *, most: int = 6) -> list[Number]:
 
 def tick_text(value: Number) -> str:
     """A tick: 0.001, 12, 1,500, 1e-5."""
-    if value and (abs(value) >= 1e5 or abs(value) < 1e-3):
+    if value and (abs(value) >= 1e5 or abs(value) < 1e-4):
         digits, _, power = f"{value:.1e}".partition("e")
         return f"{digits.removesuffix('.0')}e{int(power)}".replace("-", MINUS)
     whole = f"{value:.6g}"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fewbits.report.charts.theme import INK, Sheet
+from fewbits.report.charts.values import Mark
 from fewbits.report.page import Number
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ class Box(NamedTuple):
 
 
 def place(
-    sheet: Sheet, axes: "Axes", names: Sequence[tuple[Number, Number, str]], points: Sequence[tuple[Number, Number]]
+    sheet: Sheet,
+    axes: "Axes",
+    names: Sequence[tuple[Number, Number, str]],
+    points: Sequence[tuple[Number, Number]],
+    mark: Mark | None = None,
 ) -> None:
     """Write each name (at x, y in data) where it fits, in their order; what fits nowhere is left to the tooltip."""
     sheet.canvas.draw_without_rendering()  # settles the layout, so that pixels are known
@@ -38,6 +43,9 @@ def place(
     frame = axes.get_window_extent()
     edge = Box(float(frame.x0), float(frame.y0), float(frame.x1), float(frame.y1))
     taken = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in (_pixels(axes, *point) for point in points)]
+    if mark is not None:  # the reference has its name at its beginning
+        y = _pixels(axes, 1.0, mark.value)[1]
+        taken.append(Box(edge.left, y, edge.left + 8 + 0.58 * size * len(mark.label), y + size + 5))
     for x, y, name in names:
         at = _pixels(axes, x, y)
         for room in _ROOMS:

@@ -46,7 +46,7 @@ def scatter(
         legend(sheet, handles)
         on_line = set(map(id, line))
         wanted = sorted((d for d in dots if d.label), key=lambda d: id(d) not in on_line)
-        place(sheet, axes, [(d.x, d.y, d.label) for d in wanted], [(d.x, d.y) for d in dots])
+        place(sheet, axes, [(d.x, d.y, d.label) for d in wanted], [(d.x, d.y) for d in dots], mark)
 
     wide, narrow = drawn(title, paint, wide=440, narrow=360)
     return Figure(title=title, sentence=sentence, wide=wide, narrow=narrow, data=table_of_dots(dots, x, y), note=note)

@@ -7,6 +7,7 @@ from fewbits.report.quantities import Quantity
 from fewbits.report.study.view import CLOSE, View, called, size_of
 from fewbits.study.results import RowResult
 
+COARSE = 0.03  # of a value: a standard error that large is said
 FAR = 5.0  # times: values that far apart are drawn on a logarithmic axis
 
 
@@ -20,7 +21,7 @@ def against_size(view: View, what: Quantity, *, alone: bool = True) -> Figure | 
     log = what.better == "low" and min(values) > 0 and max(values) / min(values) > FAR
     before = view.value(view.original, what)
     mark = Mark(value=before, label=f"original {short(before)}") if before and before > 0 else None
-    title = f"{what.head[:1].upper()}{what.head[1:]} against size" + ("" if alone else f": {view.model}")
+    title = f"{what.head[:1].upper()}{what.head[1:]} against size" + ("" if alone else f": {view.name}")
     return scatter(
         title,
         dots,
@@ -40,7 +41,7 @@ def sentence(view: View, what: Quantity, rows: list[RowResult]) -> str:
     of_peers = sum(1 for row in line if row.peer)
     told = f"{len(line)} of {len(rows)} rows are beaten by none"
     told += f", {of_peers} of them made by other libraries" if peers else ""
-    return f"{_smallest(view, what, rows, line)}; {told}."
+    return f"{_smallest(view, what, rows, line)}; {told}{_coarse(view, what)}."
 
 
 def on_frontier(rows: list[RowResult], what: Quantity) -> list[RowResult]:
@@ -68,6 +69,14 @@ def _smallest(view: View, what: Quantity, rows: list[RowResult], line: list[RowR
     times = (size_of(view.original) or 0) / (size_of(row) or 1)
     smaller = f", {times:.1f} times smaller" if times else ""
     return f"The smallest row within {limit} of the original's {before} is {called(row)}: {said}{_at(row)}{smaller}"
+
+
+def _coarse(view: View, what: Quantity) -> str:
+    """A word of warning where the measure itself is not known well."""
+    measure = view.original.measures.get(what.name) if view.original else None
+    if measure is None or measure.se is None or not measure.value or measure.se / measure.value < COARSE:
+        return ""
+    return f", but the standard error, {100 * measure.se / measure.value:.0f} % of the original's, hides small differences"
 
 
 def _ends(what: Quantity, line: list[RowResult]) -> str:

@@ -27,7 +27,7 @@ def by_bits(view: View, what: Quantity, *, alone: bool = True) -> Figure | None:
     before = view.value(view.original, what)
     mark = Mark(value=before, label=f"original {short(before)}") if before and before > 0 else None
     return lines(
-        f"{what.head[:1].upper()}{what.head[1:]} by bits" + ("" if alone else f": {view.model}"),
+        f"{what.head[:1].upper()}{what.head[1:]} by bits" + ("" if alone else f": {view.name}"),
         dots,
         x=Scale(label="bits of a code"),
         y=Scale(label=what.label, log=log),
@@ -53,7 +53,8 @@ def sentence(series: dict[str, list[RowResult]], what: Quantity, before: Number 
     if high is not None and before is not None and (low is None or high[0] != low[0]):
         bits, ends = high
         far = max(abs(value - before) for _, value in ends)
-        told.append(f"at {bits:g} bits every line is within {short(far)}{_unit(what)} of the original's {short(before)}")
+        who = f"`{ends[0][0]}`" if ends[0] == ends[1] else "every line"
+        told.append(f"at {bits:g} bits {who} is within {short(far)}{_unit(what)} of the original's {short(before)}")
     return "; ".join(told) + "."
 
 
@@ -62,7 +63,7 @@ def _series(view: View, what: Quantity) -> dict[str, list[RowResult]]:
     found: defaultdict[str, list[RowResult]] = defaultdict(list)
     for row in view.have(what.name):
         if row.bits is not None and row.series:
-            found[named(row.series)].append(row)
+            found[named(row)].append(row)
     long = {name: sorted(rows, key=lambda r: r.bits or 0) for name, rows in found.items() if len({r.bits for r in rows}) > 1}
     if len(long) > MOST:
         kept = sorted(long, key=lambda name: -len(long[name]))[:MOST]
@@ -70,11 +71,11 @@ def _series(view: View, what: Quantity) -> dict[str, list[RowResult]]:
     return long
 
 
-def named(series: str) -> str:
-    """`hqq:uintg64` as one reads it: `hqq:uint, groups of 64`."""
-    match = _PARTS.fullmatch(series)
-    if match is None:
-        return series
+def named(row: RowResult) -> str:
+    """The line of a row as one reads it: `hqq:uint, groups of 64` for `hqq:uintg64`; of a peer that it is one."""
+    match = _PARTS.fullmatch(row.series)
+    if match is None or row.peer:
+        return row.series + (" (library)" if row.peer else "")
     group = match[2][1:]
     kind = f"groups of {group[:-1]} outputs" if group.endswith("o") else f"groups of {group}"
     return f"{match[1]}{match[3]}, {kind}"
@@ -104,6 +105,6 @@ def _dot(row: RowResult, what: Quantity) -> Dot:
     low, high = what.ends(measure)
     tip = f"{row.label}\n{what.head}: {what.cell(measure).text} {what.cell(measure).note}"
     return Dot(
-        x=row.bits or 0, y=measure.value * what.times, low=low, high=high, series=named(row.series), tip=tip,
+        x=row.bits or 0, y=measure.value * what.times, low=low, high=high, series=named(row), tip=tip,
         hollow=row.peer is not None,
     )  # fmt: skip

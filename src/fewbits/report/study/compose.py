@@ -49,7 +49,7 @@ def _quality(view: View, alone: bool) -> list[Part]:
 
 
 def _layers(view: View, alone: bool) -> list[Part]:
-    model = "" if alone else f": {view.model}"
+    model = "" if alone else f": {view.name}"
     figures = [loss_alone(one, model=model) for one in view.sensitivities]
     figures.append(error_by_layer(view, model=model))
     figures += [figure for one in view.weights for figure in weights_by_layer(one, model=model)]
@@ -63,6 +63,6 @@ def _layers(view: View, alone: bool) -> list[Part]:
 
 
 def _costs(view: View, alone: bool) -> list[Part]:
-    model = "" if alone else f": {view.model}"
+    model = "" if alone else f": {view.name}"
     figures = [memory_by_type(view, model=model), *(time_of(view, quantity(name), model=model) for name in SPEED)]
     return [figure for figure in figures if figure is not None]

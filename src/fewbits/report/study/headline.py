@@ -23,7 +23,7 @@ def _original(view: View) -> Tile | None:
         return None
     quality = view.value(view.original, view.main) if view.main else None
     told = f", {view.main.head} {short(quality)}{_unit(view.main.unit)}" if view.main and quality else ""
-    return Tile(label="As it is", value=f"{short(size / MIB)} MiB", note=f"{view.model}{told}")
+    return Tile(label="As it is", value=f"{short(size / MIB)} MiB", note=f"{view.name}{told}")
 
 
 def _smallest(view: View) -> Tile | None:

@@ -55,7 +55,7 @@ def results_table(view: View, results: StudyResults) -> Table:
             cells += [*(t.cell(row) for t in loose), *(_score(row, score) for score in results.scores)]
         kind = "failed" if row.error else "original" if row.original else "peer" if row.peer else ""
         lines.append(Line(cells=cells, kind=kind, reason=row.error or ""))
-    return Table(columns=columns, rows=lines, caption=view.model, note=_note(view, results, bool(told)))
+    return Table(columns=columns, rows=lines, caption=view.name, note=_note(view, results, bool(told)))
 
 
 def _measures(view: View, results: StudyResults) -> list[Quantity]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from fewbits.measure.result import Measure
 from fewbits.report.page import Number
@@ -20,6 +21,11 @@ class View:
     rows: Sequence[RowResult]
     sensitivities: Sequence[Sensitivity] = ()
     weights: Sequence[Weights] = ()
+
+    @property
+    def name(self) -> str:
+        """The model as it is called on the page: of a path its last part, a hub id whole."""
+        return Path(self.model).name if self.model.startswith((".", "/", "~")) else self.model
 
     @cached_property
     def original(self) -> RowResult | None:
@@ -75,7 +81,7 @@ def views(results: StudyResults) -> list[View]:
 
 def _close(name: str, before: Measure, after: Measure) -> bool:
     if name == "ppl":
-        return after.value <= before.value * (1 + CLOSE)
+        return abs(after.value / before.value - 1) <= CLOSE  # below it too: a chance gain of 5 % tells nothing of quality
     return after.value >= before.value - CLOSE
 
 
