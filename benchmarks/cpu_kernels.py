@@ -15,6 +15,7 @@ ggml:         --ggml FOLDER with libggml.so, libggml-cpu.so, libggml-base.so (ll
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import time
@@ -106,10 +107,12 @@ def read_bandwidth() -> float:
 def measure(case: Case, settings: argparse.Namespace, bandwidth: float) -> dict[str, object]:
     """All sides in turn until the time is over."""
     sides = list(all_sides(case, settings))
+    first, shown = sides[0], list(sides)
     times: dict[str, list[float]] = {side.name: [] for side in sides}
     counters = {side.name: count() for side in sides}
     end = time.perf_counter() + settings.seconds
-    while time.perf_counter() < end or len(times[sides[0].name]) < 20:
+    while time.perf_counter() < end or len(times[first.name]) < 20:
+        random.shuffle(sides)  # each side leaves the caches, and the clock of the cores, in a state of its own
         for side in sides:
             for turn in range(6 if case.batch == 1 else 2):
                 start = time.perf_counter()
@@ -119,7 +122,7 @@ def measure(case: Case, settings: argparse.Namespace, bandwidth: float) -> dict[
                     times[side.name].append(taken / products)
     print(f"\n{case.rows}x{case.cols}, batch {case.batch}, {case.threads} threads")
     print(f"{'':28s}{'median us':>10s}{'5th pct':>10s}{'GB/s':>7s}{'of limit':>9s}{'median / ours':>15s}{'5th / ours':>12s}")
-    table = [line(side, times[side.name], times[sides[0].name], bandwidth) for side in sides]
+    table = [line(side, times[side.name], times[first.name], bandwidth) for side in shown]
     return {"rows": case.rows, "cols": case.cols, "batch": case.batch, "threads": case.threads, "sides": table}
 
 

@@ -10,6 +10,7 @@ import torch
 
 TYPES = {"q4_0": 2, "q8_0": 8, "q4_K": 12}
 F32 = 0
+QUIET = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)(lambda level, text, data: None)  # else it tells of every weight
 
 
 class Init(ctypes.Structure):
@@ -24,6 +25,7 @@ class Ggml:
             ctypes.CDLL(str(folder / f"libggml-{name}.so"), ctypes.RTLD_GLOBAL)
         self.lib = ctypes.CDLL(str(folder / "libggml.so"), ctypes.RTLD_GLOBAL)
         self.all = ctypes.CDLL(None)
+        self.call("ggml_log_set", None, QUIET, None)
         self.backend = self.call("ggml_backend_cpu_init", c_void_p)
         self.call("ggml_backend_cpu_set_n_threads", None, c_void_p(self.backend), c_int(threads))
 

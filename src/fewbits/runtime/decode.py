@@ -1,6 +1,7 @@
 """Decoders: given a prompt, they make tokens, a burst at a time. The fastest that can take the model is used.
 
 fused: one kernel for whole steps (step.py): one sequence, a recognised model on an NVIDIA GPU of Hopper's generation or later
+cpu:   a step of few operators (cpu/decoder.py): one sequence, a recognised model in float32
 graph: the model's own step, recorded once as a CUDA graph over a static cache: any batch and any model on a GPU
 plain: the model's own step, called again and again
 """
@@ -149,7 +150,14 @@ class FusedDecoder:
 
 def decoder_for(model: Any, batch: int, length: int, sampling: Sampling, *, burst: int = BURST) -> Decoder:
     """The fastest decoder for sequences of up to `length` tokens."""
-    if next(model.parameters()).device.type != "cuda":
+    device = next(model.parameters()).device.type
+    if device == "cpu" and batch == 1:
+        from fewbits.runtime.cpu.decoder import decoder
+
+        known = decoder(model, sampling, length)
+        if known is not None:
+            return known
+    if device != "cuda":
         return PlainDecoder(model, sampling)
     if batch == 1:
         engine = _engine(model, length)

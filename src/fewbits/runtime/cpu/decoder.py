@@ -1,0 +1,173 @@
+"""One sequence on the CPU: a recognised model's step in a few operators a layer, over a cache that stays where it is.
+
+A step of Llama-3.2-1B's shape reads 0.7 GB at 4 bits, 22 ms here; transformers' own step adds 10 ms of small operators and
+Python to that, this one less than 2.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from fewbits.layers import QuantizedLinear
+from fewbits.runtime.cpu.linear import linear
+from fewbits.runtime.cpu.switch import running
+from fewbits.runtime.sampling import Sampling
+from fewbits.runtime.structure import ACTIVATIONS, Block, Structure, UnknownStructure, recognise
+
+
+class CpuDecoder:
+    """The prompt goes through the model itself, whose keys and values are taken over; then steps of its structure.
+
+    Raises UnknownStructure for a model that is not recognised, or not in float32.
+    """
+
+    def __init__(self, model: Any, sampling: Sampling, length: int) -> None:
+        if model.dtype != torch.float32:
+            raise UnknownStructure(f"its arithmetic is {model.dtype}")
+        self.model, self.sampling = model, sampling
+        self.step = CpuStep(recognise(model), model.config, length)
+
+    def tokens(self, ids: Int[Tensor, "batch n"], mask: Tensor | None, count: int) -> Iterator[Int[Tensor, "batch steps"]]:
+        """One step at a time."""
+        generator = torch.Generator().manual_seed(self.sampling.seed)
+        with torch.inference_mode():
+            out = self.model(input_ids=ids, use_cache=True, logits_to_keep=1)
+            self.step.load_cache([(layer.keys, layer.values) for layer in out.past_key_values.layers])
+            logits = out.logits[:, -1]
+        for at in range(ids.shape[1], ids.shape[1] + count):
+            token = self.sampling.choose(logits, generator)[:, None]
+            yield token
+            if at + 1 < ids.shape[1] + count:
+                with torch.inference_mode():
+                    logits = self.step(token[0], at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cache:
+    keys: Float[Tensor, "kv_heads length head"]
+    values: Float[Tensor, "kv_heads length head"]
+
+
+class CpuStep:
+    """A model's step for one token: `step(token, at)` gives the logits that follow token number `at`."""
+
+    def __init__(self, structure: Structure, config: Any, length: int) -> None:
+        _check_attention(config)
+        s = self.structure = structure
+        shape = s.kv_heads, length, s.head_dim
+        self.caches = [_Cache(keys=torch.zeros(shape), values=torch.zeros(shape)) for _ in s.blocks]
+        self.layers = [_Layer(block, s) for block in s.blocks]
+        self.norm, self.head = _norm(s.norm, s), _product(s.head)
+        self.cos, self.sin = _turns(s, length)
+
+    def load_cache(self, cache: list[tuple[Tensor, Tensor]]) -> None:
+        """Take over what transformers' cache has of one sequence."""
+        for mine, (keys, values) in zip(self.caches, cache, strict=True):
+            mine.keys[:, : keys.shape[2]], mine.values[:, : keys.shape[2]] = keys[0], values[0]
+
+    def __call__(self, token: Int[Tensor, "1"], at: int) -> Float[Tensor, "1 vocabulary"]:
+        """Read one token, and remember it."""
+        s = self.structure
+        h = s.embedding(token)
+        if s.positions is not None:
+            h = h + s.positions(torch.tensor([at]))
+        turn = None if self.cos is None or self.sin is None else (self.cos[at], self.sin[at])
+        for layer, cache in zip(self.layers, self.caches, strict=True):
+            h = layer(h, cache, turn, at)
+        return self.head(self.norm(h))
+
+
+class _Layer:
+    """One block of the transformer."""
+
+    def __init__(self, block: Block, s: Structure) -> None:
+        self.norm1, self.norm2 = _norm(block.norm1, s), _norm(block.norm2, s)
+        self.qkv = [_product(rows.layer) for rows in block.qkv]
+        self.out, self.down = _product(block.out.layer), _product(block.down.layer)
+        merged = block.gate is not None and block.gate.layer is block.up.layer
+        self.gate = None if block.gate is None or merged else _product(block.gate.layer)
+        self.up, self.merged, self.scaling = _product(block.up.layer), merged, block.scaling
+        self.activation = ACTIVATIONS[s.activation]
+        self.heads, self.kv_heads, self.head_dim = s.heads, s.kv_heads, s.head_dim
+
+    def __call__(self, h: Tensor, cache: _Cache, turn: tuple[Tensor, Tensor] | None, at: int) -> Tensor:
+        h = h + self.out(self._attend(self.norm1(h), cache, turn, at))
+        x = self.norm2(h)
+        if self.merged:
+            gate, up = self.up(x).chunk(2, dim=-1)
+            return h + self.down(self.activation(gate) * up)
+        inner = self.up(x) if self.gate is None else self.gate(x)
+        inner = self.activation(inner) if self.gate is None else self.activation(inner).mul_(self.up(x))
+        return h + self.down(inner)
+
+    def _attend(self, x: Tensor, cache: _Cache, turn: tuple[Tensor, Tensor] | None, at: int) -> Tensor:
+        parts = [project(x) for project in self.qkv]
+        all_heads = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)).view(-1, self.head_dim)
+        turned, values = all_heads[: self.heads + self.kv_heads], all_heads[self.heads + self.kv_heads :]
+        if turn is not None:
+            turned = (turned * turn[0]).addcmul_(turned.roll(self.head_dim // 2, -1), turn[1])
+        cache.keys[:, at], cache.values[:, at] = turned[self.heads :], values
+        queries = turned[: self.heads].view(self.kv_heads, -1, self.head_dim)
+        keys, values = cache.keys[:, : at + 1], cache.values[:, : at + 1]
+        scores = torch.baddbmm(queries.new_zeros(1, 1, 1), queries, keys.mT, beta=0, alpha=self.scaling)
+        return torch.bmm(scores.softmax(-1), values).view(1, -1)
+
+
+def _check_attention(config: Any) -> None:
+    """Every token looks at all before it, and at nothing else."""
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if window is not None or kinds != {"full_attention"}:
+        raise UnknownStructure("its attention looks at a window")
+    if getattr(config, "attn_logit_softcapping", None) or getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        raise UnknownStructure("its attention changes the scores")
+
+
+def _turns(s: Structure, length: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Cosines and sines of every position; the first half of the sines is negative: that half takes minus the other."""
+    if s.rotary is None:
+        return None, None
+    with torch.inference_mode():
+        cos, sin = s.rotary(torch.zeros(1, 1, s.hidden), torch.arange(length)[None])
+    if cos.shape[-1] != s.head_dim:
+        raise UnknownStructure("only a part of each head is turned")
+    sign = torch.ones(s.head_dim)
+    sign[: s.head_dim // 2] = -1
+    return cos[0].float(), sin[0].float() * sign
+
+
+def _norm(norm: nn.Module, s: Structure) -> Callable[[Tensor], Tensor]:
+    if s.layer_norm:
+        return norm
+    return partial(_rms_norm, scale=norm.get_parameter("weight").detach() * s.hidden**0.5, least=s.eps * s.hidden)
+
+
+def _rms_norm(x: Tensor, scale: Tensor, least: float) -> Tensor:
+    """A row x / sqrt(mean x**2 + eps) * weight, in three operators."""
+    row = x[0]
+    return x * (scale * (torch.dot(row, row).item() + least) ** -0.5)
+
+
+def _product(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The kernel itself, past nn.Module's call, which takes as long as a small product; the layer where it has none."""
+    if not isinstance(layer, QuantizedLinear) or layer.scheme.format.activation_bits is not None:
+        return layer
+    return partial(_multiplied, layer)
+
+
+def _multiplied(layer: QuantizedLinear, x: Tensor) -> Tensor:
+    out = linear(layer, x) if running() else None
+    return layer(x) if out is None else out
+
+
+def decoder(model: Any, sampling: Sampling, length: int) -> CpuDecoder | None:
+    """A decoder for sequences of up to `length` tokens, or None for a model that it cannot take."""
+    try:
+        return CpuDecoder(model, sampling, length)
+    except UnknownStructure:  # not an error: the model's own step serves
+        return None
