@@ -38,12 +38,12 @@ class LayerFacts:
 
     @property
     def why(self) -> str:
-        """In words; empty where nothing stands out."""
+        """In a few words; empty where nothing stands out."""
         said = []
         if self.loud_inputs:
-            said.append(f"{self.loud_inputs} input channels are over {LOUD:.0f} times as loud as the middle one")
+            said.append(f"{self.loud_inputs} loud inputs")
         if self.kurtosis > HEAVY:
-            said.append(f"heavy tails (excess kurtosis {self.kurtosis:.1f}, largest weight {self.peak:.0f} times the typical)")
+            said.append("heavy tails")
         if self.inputs or self.outputs:
             said.append(f"{self.inputs} input and {self.outputs} output channels of large weights")
         return "; ".join(said)

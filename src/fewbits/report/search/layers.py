@@ -11,7 +11,7 @@ from fewbits.search.frontier import Table as Losses
 MOST = 12
 
 
-def why_table(space: Space, losses: Losses, facts: Sequence[LayerFacts], choice: Sequence[int]) -> Table:
+def why_table(space: Space, losses: Losses, facts: Sequence[LayerFacts], choice: Sequence[int] | None = None) -> Table:
     """The layers that lose most in the first candidate, with what stands out in them."""
     by_name = {fact.name: fact for fact in facts}
     order = sorted(range(len(space.units)), key=lambda u: -losses[u][0])[:MOST]
@@ -25,27 +25,26 @@ def why_table(space: Space, losses: Losses, facts: Sequence[LayerFacts], choice:
             Line(
                 cells=(
                     unit.name,
-                    str(unit.options[choice[u]]),
+                    *(() if choice is None else (str(unit.options[choice[u]]),)),
                     Cell(text=short(losses[u][0])),
                     Cell(text=short(1e6 * losses[u][0] / unit.params)),
                     Cell(text=f"{kurtosis:.1f}"),
                     Cell(text="-" if loudest is None else f"{loudest:.1f}"),
-                    "; ".join(filter(None, (one.why for one in ones)))
-                    or "nothing stands out: it is many weights, or much used",
+                    "; ".join(filter(None, (one.why for one in ones))) or "nothing",
                 )
             )
         )
     columns = (
         Column(head="layer"),
-        Column(head="takes", text=True),
+        *(() if choice is None else (Column(head="takes", text=True),)),
         Column(head=f"loses in {space.units[order[0]].options[0]}"),
         Column(head="a million weights"),
         Column(head="kurtosis"),
         Column(head="loudest input"),
-        Column(head="what stands out", text=True),
+        Column(head="stands out", text=True),
     )
     note = (
         "Kurtosis is the excess over the normal distribution's. The loudest input channel is in root mean squares of the middle"
-        " one, as seen on the data chosen by."
+        " one, as seen on the data chosen by. Where nothing stands out, a layer is many weights, or much used."
     )
     return Table(columns=columns, rows=rows, note=note)

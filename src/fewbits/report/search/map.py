@@ -13,12 +13,12 @@ ROW, LABELS = 17, 60  # pixels a layer, and for the names of schemes
 FAINT, FLOOR = 0.06, 1e-6  # of the colour; loss below which a cell is empty
 
 
-def scheme_map(space: Space, losses: Losses, choice: Sequence[int]) -> Figure:
+def scheme_map(space: Space, losses: Losses, choice: Sequence[int] | None = None) -> Figure:
     """A row for each layer, a column for each scheme, the darker the more it loses; the ring is what the plan takes."""
-    columns = [*space.candidates, "keep"]
+    columns = [*space.candidates] if choice is None else [*space.candidates, "keep"]
     cells = [_row(space, losses, u, columns) for u in range(len(space.units))]
     most = max((log10(v) for row in cells for v in row if v is not None and v > FLOOR), default=0.0)
-    taken = [_column(space, u, c, columns) for u, c in enumerate(choice)]
+    taken = [] if choice is None else [_column(space, u, c, columns) for u, c in enumerate(choice)]
 
     def paint(sheet: Sheet) -> None:
         (axes,) = sheet.axes()
@@ -34,7 +34,8 @@ def scheme_map(space: Space, losses: Losses, choice: Sequence[int]) -> Figure:
                 tile.set_linewidth(0)
                 if value is not None:
                     sheet.tell(tile, f"{space.units[u].name}\n{columns[c]}\nloses {short(value)}")
-            axes.plot([taken[u]], [u], "o", color=SERIES[1], markersize=6, markerfacecolor="none", markeredgewidth=2, zorder=4)
+            for at in taken[u : u + 1]:
+                axes.plot([at], [u], "o", color=SERIES[1], markersize=6, markerfacecolor="none", markeredgewidth=2, zorder=4)
         axes.set_xlim(-0.6, len(columns) - 0.4)
         axes.set_ylim(len(cells) - 0.4, -0.6)
         axes.set_xticks(range(len(columns)), columns, rotation=90, color=INK)
@@ -49,8 +50,11 @@ def scheme_map(space: Space, losses: Losses, choice: Sequence[int]) -> Figure:
     height = LABELS + 120 + ROW * len(cells)
     title = "Layers and schemes"
     wide, narrow = drawn(title, paint, wide=height, narrow=height)
-    sentence = f"{_most(space, losses)} The ring is what the plan takes; the darker, the more a scheme would lose."
-    return Figure(title=title, sentence=sentence, wide=wide, narrow=narrow, data=_table(space, losses, choice))
+    ring = "" if choice is None else " The ring is what the plan takes."
+    sentence = f"{_most(space, losses)} The darker, the more a scheme would lose.{ring}"
+    return Figure(
+        title=title, sentence=sentence, wide=wide, narrow=narrow, data=_table(space, losses, choice or (0,) * len(space.units))
+    )
 
 
 def _row(space: Space, losses: Losses, unit: int, columns: Sequence[str]) -> list[float | None]:

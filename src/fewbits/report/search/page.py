@@ -1,6 +1,7 @@
 """The pages."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fewbits.report.cells import MIB, number, short
 from fewbits.report.page import Cell, Code, Column, Facts, Figure, Line, Page, Section, Table, Tile
@@ -37,7 +38,7 @@ def tuned_page(model: str, tuned: Tuned, facts: Sequence[LayerFacts], notes: Seq
         Section(title="How it was made", parts=(Code(text=command), Facts(facts=(*notes, *_hashes(tuned))))),
     ]
     return Page(
-        title=f"{model}, tuned",
+        title=f"{_name(model)}, tuned",
         lede=f"Limits: {', '.join(map(str, tuned.goal.limits))}; best {tuned.goal.target}.",
         tiles=(
             Tile(label="size", value=f"{chosen.nbytes / MIB:.2f} MiB", note=f"{kept / chosen.nbytes:.2f} times smaller"),
@@ -56,20 +57,24 @@ def sensitivity_page(
     model: str, found: Sensitivities, facts: Sequence[LayerFacts], notes: Sequence[tuple[str, str]], command: str
 ) -> Page:
     """The page of the sensitivities."""
-    kept = found.space.kept()
     agreement = layers_chart(found)
-    parts: list[str | Figure] = [scheme_map(found.space, found.loss, kept)]
+    parts: list[str | Figure] = [scheme_map(found.space, found.loss)]
     if agreement is not None:
         parts.append(agreement)
     return Page(
-        title=f"{model}: sensitivity",
+        title=f"{_name(model)}: sensitivity",
         lede=f"What each of {len(found.space.units)} layers loses in each of {len(found.space.candidates)} schemes, alone.",
         sections=(
             Section(title="Losses", parts=parts),
-            Section(title="Why the expensive layers are expensive", parts=(why_table(found.space, found.loss, facts, kept),)),
+            Section(title="Why the expensive layers are expensive", parts=(why_table(found.space, found.loss, facts),)),
             Section(title="How it was made", parts=(Code(text=command), Facts(facts=tuple(notes)))),
         ),
     )
+
+
+def _name(model: str) -> str:
+    """A folder by its last part; any other model as it is named."""
+    return Path(model).name if Path(model).is_dir() else model
 
 
 def _has(tuned: Tuned, name: str) -> bool:
