@@ -95,7 +95,7 @@ def _fit(layer: nn.Module, scheme: Scheme, on_misfit: OnMisfit) -> tuple[Scheme 
             " (torch.nn.utils.prune.remove, remove_weight_norm), or --skip this layer"
         )
     try:
-        kind.empty_like(layer, scheme, device="meta")
+        kind.check(layer, scheme)
     except MisfitError as misfit:
         if on_misfit == "error":
             raise

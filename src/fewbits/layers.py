@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from fewbits.errors import FewbitsError
+from fewbits.pieces import pieces
 from fewbits.runtime import dispatch
 from fewbits.scheme import Scheme
 from fewbits.tensor import QuantizedTensor, layout
@@ -31,8 +32,7 @@ class QuantizedLayer(nn.Module):
     def __init__(self, scheme: Scheme, weight: Tensor, bias: nn.Parameter | None, device: torch.device | str | None) -> None:
         super().__init__()
         shape = tuple(weight.shape)
-        if scheme.format.activation_bits and not self.takes_a8:
-            raise FewbitsError(f"{scheme}: 'a8' is offered for linear layers; drop it for this {self.kind()}")
+        self._check(shape, scheme)
         self.scheme, self.shape = scheme, shape
         self._source: tuple[QuantizedLayer, ...] = ()  # a tuple, so that the other layer is not registered as a child
         for name, (size, dtype) in layout(scheme.format, shape).items():
@@ -44,6 +44,17 @@ class QuantizedLayer(nn.Module):
     @abstractmethod
     def empty_like(cls, layer: nn.Module, scheme: Scheme, device: torch.device | str | None = None) -> "QuantizedLayer":
         """The layer that would replace this one, its tensors not yet filled."""
+
+    @classmethod
+    def check(cls, layer: nn.Module, scheme: Scheme) -> None:
+        """Raise what making a layer would: MisfitError where groups do not divide, FewbitsError for what is not offered."""
+        cls._check(tuple(cls.matrix_of(layer).shape), scheme)
+
+    @classmethod
+    def _check(cls, shape: tuple[int, ...], scheme: Scheme) -> None:
+        if scheme.format.activation_bits and not cls.takes_a8:
+            raise FewbitsError(f"{scheme}: 'a8' is offered for linear layers; drop it for this {cls.kind()}")
+        pieces(scheme.format, shape)
 
     @classmethod
     def kind(cls) -> str:
@@ -162,9 +173,14 @@ class QuantizedEmbedding(QuantizedLayer):
 
     @classmethod
     def empty_like(cls, layer: nn.Module, scheme: Scheme, device: torch.device | str | None = None) -> "QuantizedLayer":
+        cls.check(layer, scheme)
+        return cls(scheme, cls.matrix_of(layer), None, device)
+
+    @classmethod
+    def check(cls, layer: nn.Module, scheme: Scheme) -> None:
         if cast(nn.Embedding, layer).max_norm is not None:
             raise FewbitsError("an embedding with max_norm changes its weights when used: --skip it")
-        return cls(scheme, cls.matrix_of(layer), None, device)
+        super().check(layer, scheme)
 
     @property
     def num_embeddings(self) -> int:

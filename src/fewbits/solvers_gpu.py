@@ -73,7 +73,7 @@ def fits(group: int, grids: Grids) -> bool:
     return group <= LARGEST_GROUP and len(grids.shrinks) <= _TRIED and grids.fits()
 
 
-def fit(groups: Shaped[Tensor, "n k"], grids: Grids, *, most_zero: float, most_value: float, counted: bool) -> Found:
+def fit(groups: Shaped[Tensor, "n k"], grids: Grids, *, most_zero: float, counted: bool) -> Found:
     """Begin with the grid that spans each group, and search for a better one. Weights count 1 + |w| / mean where `counted`."""
     groups = groups.contiguous()
     n, k = groups.shape
@@ -81,25 +81,9 @@ def fit(groups: Shaped[Tensor, "n k"], grids: Grids, *, most_zero: float, most_v
     stored = torch.empty(1 + grids.has_zero, n, dtype=torch.float32, device=device)
     stats = _fresh_stats(device).clone()
     book = grids.book
-    problem = _Fit(
-        weights=groups.data_ptr(),
-        scale=stored.data_ptr(),
-        zero=stored[1].data_ptr() if grids.has_zero else None,
-        stats=stats.data_ptr(),
-        n=n,
-        steps=grids.steps,
-        implied_zero=grids.implied_zero,
-        least=grids.least,
-        p=grids.p,
-        whole=grids.whole,
-        threshold=grids.threshold,
-        most_zero=most_zero,
-        most_value=most_value,
-        shrink=(ctypes.c_float * 8)(*grids.shrinks),
-        length=(ctypes.c_float * 8)(*grids.lengths),
-        value=(ctypes.c_float * 16)(*([] if book is None else book.values.tolist())),
-        middle=(ctypes.c_float * 16)(*([] if book is None else book.middles)),
-    )
+    problem = _Fit.from_buffer_copy(_settings(grids, most_zero))
+    problem.weights, problem.stats, problem.n = groups.data_ptr(), stats.data_ptr(), n
+    problem.scale, problem.zero = stored.data_ptr(), stored[1].data_ptr() if grids.has_zero else None
     threads, lanes, each = _shape_of(k)
     kernel = _fit_kernel(
         (
@@ -113,6 +97,35 @@ def fit(groups: Shaped[Tensor, "n k"], grids: Grids, *, most_zero: float, most_v
     blocks = min(-(-n * lanes // threads), 8 * _processors(device.index or 0))
     kernel.launch(blocks, threads, problem)
     return Found(scale=stored[0], zero=stored[1] if grids.has_zero else None, stats=stats)
+
+
+@cache  # filling it takes the host as long as launching
+def _settings(grids: Grids, most_zero: float) -> _Fit:
+    book = grids.book
+    return _Fit(
+        steps=grids.steps,
+        implied_zero=grids.implied_zero,
+        least=grids.least,
+        p=grids.p,
+        whole=grids.whole,
+        threshold=grids.threshold,
+        most_zero=most_zero,
+        most_value=1.0 if book is None else float(book.values.nan_to_num(0).abs().max()),
+        shrink=(ctypes.c_float * 8)(*grids.shrinks),
+        length=(ctypes.c_float * 8)(*grids.lengths),
+        value=_floats(None if book is None else book.values.tolist()),
+        middle=_floats(None if book is None else book.middles),
+    )
+
+
+def _floats(values: list[float] | None) -> ctypes.Array[ctypes.c_float]:
+    return (ctypes.c_float * 16)(*(values or []))
+
+
+@cache
+def _middles(book: Book) -> tuple[ctypes.Array[ctypes.c_float], ctypes.Array[ctypes.c_uint8]]:
+    """What lies between the values of a codebook, and their codes."""
+    return _floats(book.middles), (ctypes.c_uint8 * 16)(*book.codes.tolist())
 
 
 def _shape_of(k: int) -> tuple[int, int, int]:
@@ -165,9 +178,9 @@ def encode(
         middle_code=float(1 << bits >> 1),
         implied_zero=implied_zero,
         least=0.0 if keep is None else keep[2],
-        middle=(ctypes.c_float * 16)(*([] if book is None else book.middles)),
-        code_of=(ctypes.c_uint8 * 16)(*([] if book is None else book.codes.tolist())),
     )
+    if book is not None:
+        problem.middle, problem.code_of = _middles(book)
     kernel = _encode_kernel(
         (
             ("WEIGHTS", _TYPES[matrix.dtype]), ("META", 0 if keep is None else _METAS[keep[0]]), ("BITS", bits),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from jaxtyping import Int32, Shaped
@@ -67,7 +68,7 @@ def quantize(weight: Shaped[Tensor, "..."], format: Format, recipe: Recipe) -> Q
     shape = tuple(weight.shape)
     rows, cols = matrix_shape(shape)
     r, c = format.block(rows, cols)
-    grids = Grids(format).asked(recipe)
+    grids = _asked(format, recipe)
     if (format.is_codebook and grids.book is None) or not solvers_gpu.fits(r * c, grids):
         return None
     matrix = weight.reshape(rows, cols).contiguous()
@@ -75,12 +76,16 @@ def quantize(weight: Shaped[Tensor, "..."], format: Format, recipe: Recipe) -> Q
         matrix.view(-1, c) if r == 1 else to_groups(matrix, r, c),
         grids,
         most_zero=MOST_ZERO[format.meta],
-        most_value=1.0 if grids.book is None else float(grids.book.values.nan_to_num(0).abs().max()),
         counted=recipe.large_count_more,
     )
     _look_at(weight, format, found.stats)
     tensors = _stored(matrix, format, (r, c), found, grids)
     return QuantizedTensor(format=format, shape=shape, tensors=tensors)
+
+
+@cache  # a codebook is sorted for it
+def _asked(format: Format, recipe: Recipe) -> "solvers.Grids":
+    return Grids(format).asked(recipe)
 
 
 def _stored(

@@ -38,6 +38,11 @@ class _Attribute(ctypes.Structure):
     _fields_ = (("id", ctypes.c_int), ("pad", ctypes.c_int), ("value", ctypes.c_int), ("rest", ctypes.c_int * 15))
 
 
+@cache
+def _marks(attributes: tuple[int, ...]) -> ctypes.Array[_Attribute]:
+    return (_Attribute * max(1, len(attributes)))(*(_Attribute(id=a, value=1) for a in attributes))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
     """A compiled function on the device that was current when it was loaded."""
@@ -56,13 +61,13 @@ class Kernel:
         attributes: Sequence[int] = (),
     ) -> None:
         """Launch on torch's current stream with one structure as the only parameter."""
-        marks = (_Attribute * max(1, len(attributes)))(*(_Attribute(id=a, value=1) for a in attributes))
+        x, y = grid if isinstance(grid, tuple) else (grid, 1)
         config = _Config(
-            grid=(ctypes.c_uint * 3)(*(grid if isinstance(grid, tuple) else (grid, 1)), 1),
-            block=(ctypes.c_uint * 3)(block, 1, 1),
+            grid=(x, y, 1),
+            block=(block, 1, 1),
             shared=shared,
             stream=torch.cuda.current_stream().cuda_stream,
-            attributes=ctypes.addressof(marks),
+            attributes=ctypes.addressof(_marks(tuple(attributes))),
             count=len(attributes),
         )
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
