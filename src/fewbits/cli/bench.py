@@ -24,14 +24,20 @@ def command(
     fewbits bench --model demo
     fewbits bench --shape 2048x8192 --batch 1 --scheme uint4g64 --threads 1
     """
-    from fewbits.cli import show_machine
-    from fewbits.doctor.bench import BATCHES, SCHEMES, SHAPES, time_decoding, time_kernels
+    from fewbits.cli import show_gpu, show_machine
+    from fewbits.doctor.bench import BATCHES, SCHEMES, SHAPES, parse_shape, time_decoding, time_kernels
+    from fewbits.doctor.gpu_bench import time_products
+    from fewbits.doctor.gpu_limits import measure_gpu
     from fewbits.doctor.limits import measure_limits
 
     set_threads(threads)
-    bounds = measure_limits()
+    bounds, gpu = measure_limits(), measure_gpu()
     show_machine.limits(bounds)
     schemes = scheme or list(SCHEMES)
+    if gpu is not None:
+        show_gpu.limits(gpu)
+        sizes = [parse_shape(size) for size in shape or SHAPES]
+        show_gpu.products([t for size in sizes for t in time_products(*size, schemes, batch or BATCHES)], gpu)
     times = time_kernels(shape or SHAPES, schemes, batch or BATCHES)
     show_machine.kernels(times, bounds)
     made = time_decoding(model, schemes, repeats)

@@ -28,8 +28,9 @@ def command(
     fewbits doctor demo --check
     fewbits doctor meta-llama/Llama-3.2-1B --scheme int8 --scheme uint4g64 --scheme nf4g64
     """
-    from fewbits.cli import show_machine
+    from fewbits.cli import show_gpu, show_machine
     from fewbits.doctor.examine import SCHEMES, Settings, examine
+    from fewbits.doctor.gpu_limits import measure_gpu
     from fewbits.doctor.limits import measure_limits
     from fewbits.errors import FewbitsError
     from fewbits.plan import misfit_named
@@ -44,8 +45,10 @@ def command(
         on_misfit=misfit_named(on_misfit),
         trust_remote_code=trust_remote_code,
     )
-    bounds = measure_limits()
+    bounds, gpu = measure_limits(), measure_gpu()
     show_machine.limits(bounds)
+    if gpu is not None:
+        show_gpu.limits(gpu)
     found = None
     if model is not None:
         found = examine(model, bounds, settings)
