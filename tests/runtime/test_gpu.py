@@ -17,12 +17,13 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("scheme", ["uint4g64", "int8", "uint3g64", "uint2g64", "nf4g64"])
-@pytest.mark.parametrize("batch", [1, 5, 33, 200])
-def test_products_agree_with_float64_and_repeat_bit_for_bit(scheme: str, batch: int) -> None:
+@pytest.mark.parametrize("batch", [1, 5, 33, 128, 200, 300])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_products_agree_with_float64_and_repeat_bit_for_bit(scheme: str, batch: int, dtype: torch.dtype) -> None:
     quantized = Scheme.parse(scheme).quantize(torch.randn(1000, 1088, device="cuda"))
     weight = repack(quantized)
     assert weight is not None
-    x, bias = torch.randn(batch, 1088, device="cuda").bfloat16(), torch.randn(1000, device="cuda").bfloat16()
+    x, bias = torch.randn(batch, 1088, device="cuda").to(dtype), torch.randn(1000, device="cuda").to(dtype)
     want = x.double() @ quantized.dequantize().double().T + bias.double()
     have = gpu.product(weight, x, bias)
     assert (have.double() - want).norm() / want.norm() < 1e-2
