@@ -8,7 +8,7 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo studies test test-slow test-peers check format bench clean
+.PHONY: demo studies test test-slow test-peers check format bench bench-cpu clean
 
 demo: $(VENV)/.user
 	$(BIN)/fewbits quantize demo hqq:uint4g64 -o runs/demo-4bit --force
@@ -50,6 +50,10 @@ format: $(VENV)/.dev
 bench: $(PEERS)/.peers
 	$(PEERS)/bin/python benchmarks/quantizing.py
 
+bench-cpu: $(PEERS)/.cpu
+	$(PEERS)/bin/python benchmarks/cpu_kernels.py --threads 1 --batch 1,16,128 --peers torch,ort,ggml --megabytes 192
+	$(PEERS)/bin/python benchmarks/cpu_decode.py --float --peers llama
+
 clean:
 	rm -rf $(VENV) $(PEERS) build dist
 
@@ -69,4 +73,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(PEERS)/.peers: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/pip install -q -c constraints.txt -e '.[dev,peers,ray]'
+	touch $@
+
+# llama.cpp is built from source, for this machine: minutes, and a C++ compiler
+$(PEERS)/.cpu: $(PEERS)/.peers
+	CMAKE_ARGS=-DGGML_NATIVE=ON $(PEERS)/bin/pip install -q -c constraints.txt --no-binary llama-cpp-python -e '.[cpu-peers]'
 	touch $@

@@ -10,7 +10,8 @@ onnxruntime's layers stand side by side in one graph, so its cost of starting a 
 The last line is one JSON document.
 
 onnxruntime:  pip install onnxruntime onnx, here or in a folder named by --path
-ggml:         --ggml FOLDER with libggml.so, libggml-cpu.so, libggml-base.so (llama.cpp's ggml/, cmake -DGGML_NATIVE=ON)
+ggml:         that of llama-cpp-python, built with -DGGML_NATIVE=ON (make bench-cpu), or --ggml FOLDER with libggml*.so
+bnb, hqq:     bitsandbytes and hqq, as their own layers
 """
 
 import argparse
@@ -22,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -84,13 +86,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", default="1")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--schemes", default=",".join(OURS))
-    parser.add_argument("--peers", default="torch", help="torch, ort, ggml")
+    parser.add_argument("--peers", default="torch", help="torch, ort, ggml, bnb, hqq")
     parser.add_argument("--megabytes", type=int, default=512)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--level", choices=cpu.library.LEVELS, help="instructions to use at most")
     parser.add_argument("--path", type=Path, help="site-packages with onnxruntime")
-    parser.add_argument("--ggml", type=Path, help="folder of ggml's libraries")
+    parser.add_argument("--ggml", type=Path, default=of_llama_cpp(), help="folder of ggml's libraries")
     return parser.parse_args()
+
+
+def of_llama_cpp() -> Path | None:
+    """The libraries that llama-cpp-python was built with."""
+    found = find_spec("llama_cpp")
+    return Path(found.origin).parent / "lib" if found and found.origin else None
 
 
 def read_bandwidth() -> float:
@@ -164,6 +172,10 @@ def all_sides(case: Case, settings: argparse.Namespace) -> Iterator[Side]:
             nbytes = case.rows * case.cols * (bits * block // 8 + 4) // block
             run, products = cpu_peers_ort.session(case, x, bits, block, case.copies(nbytes))
             yield Side(name=f"ort {bits} bits b{block}", run=repeated(run, products), nbytes=nbytes)
+    if "bnb" in peers or "hqq" in peers:
+        import cpu_peers_layers
+
+        yield from (Side(name=n, run=single(r), nbytes=b) for n, b, r in cpu_peers_layers.sides(peers, case, x))
     if "ggml" in peers:
         import cpu_peers_ggml
 
