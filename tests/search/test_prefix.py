@@ -12,20 +12,31 @@ class Counted(nn.Linear):
         return super().forward(x)
 
 
-def blocks() -> nn.Module:
-    return nn.Sequential(nn.Sequential(*(Counted(4, 4) for _ in range(3))), nn.Linear(4, 2))
+class Blocks(nn.Module):
+    """Three blocks and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Counted(4, 4) for _ in range(3)])
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
 
 
 def test_blocks_before_a_layer_answer_from_memory() -> None:
-    model, x = blocks(), torch.ones(1, 4)
+    model, x = Blocks(), torch.ones(1, 4)
     prefix = Prefix(model)
     prefix.record(model, [lambda: model(x)])
-    start = prefix.start_of(model[0][1])
-    expected, before = model(x), [block.calls for block in model[0]]
+    start = prefix.start_of(model.blocks[1])
+    expected = model(x)
+    before = [block.calls for block in model.blocks]
     with prefix.skipping(start, 0):
         assert torch.equal(model(x), expected)
-    assert start == 1 and [b.calls - n for b, n in zip(model[0], before, strict=True)] == [0, 1, 1]
-    assert prefix.start_of(model[1]) == 3
+    assert start == 1 and [b.calls - n for b, n in zip(model.blocks, before, strict=True)] == [0, 1, 1]
+    assert prefix.start_of(model.head) == 3
 
 
 def test_blocks_that_run_twice_are_never_skipped() -> None:
