@@ -56,6 +56,14 @@ def test_the_first_images_and_their_hash(seven: str) -> None:
         data.load_images(seven, max_images=0)
 
 
+def test_a_few_of_a_sorted_set_are_of_every_class(tmp_path: Path) -> None:
+    images = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1).repeat(3, axis=3)
+    np.savez(tmp_path / "sorted.npz", images=images, labels=np.array([0, 0, 0, 1, 1, 1, 2, 2]))
+    few = data.load_images(str(tmp_path / "sorted.npz"), max_images=5)
+    assert few.labels.tolist() == [0, 0, 1, 1, 2]
+    assert few.images[:][:, 0, 0, 0].tolist() == [0, 1, 3, 4, 6]  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize(("labels", "wrong"), [([0, 3], 3), ([-1, 0], -1)])
 def test_labels_beyond_the_models_classes(tmp_path: Path, labels: list[int], wrong: int) -> None:
     name = npz(tmp_path / "x.npz", images=np.zeros((2, 4, 4, 3), np.uint8), labels=np.array(labels))

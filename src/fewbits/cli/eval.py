@@ -36,7 +36,7 @@ def command(
         typer.Option(metavar="FILE.npz", rich_help_panel=_DATA, help="Or a folder of classes, cifar100 (hub), or demo."),
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(min=1, metavar="N", rich_help_panel=_DATA, help="The first N of them.")
+        int | None, typer.Option(min=1, metavar="N", rich_help_panel=_DATA, help="N of them, the first of each class.")
     ] = None,
     reference: Annotated[
         str | None,

@@ -28,7 +28,7 @@ def command(
         int | None, typer.Option(min=2, metavar="N", rich_help_panel=_WHAT, help="Tokens of the text.")
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(min=1, metavar="N", rich_help_panel=_WHAT, help="Images, the first N.")
+        int | None, typer.Option(min=1, metavar="N", rich_help_panel=_WHAT, help="N images, the first of each class.")
     ] = None,
     repeats: Annotated[int | None, typer.Option(min=1, metavar="N", rich_help_panel=_WHAT, help="Runs of each timing.")] = None,
     only: Annotated[

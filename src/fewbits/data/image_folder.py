@@ -15,6 +15,19 @@ from fewbits.errors import FewbitsError
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
+def equal_share(labels: Int[Tensor, " n"], most: int) -> list[int]:
+    """Which images to keep: the first of every class, then the second of every class, and so on, in their own order.
+
+    Many sets come sorted by class (CIFAR-10's test images as they are often stored do): their first thousand are all of one.
+    """
+    seen: dict[int, int] = {}
+    ranks = []
+    for at, label in enumerate(labels.tolist()):
+        seen[label] = seen.get(label, -1) + 1
+        ranks.append((seen[label], at))
+    return sorted(at for _, at in sorted(ranks)[:most])
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageFiles:
     """Files with the labels of their subfolders, in the order of the subfolders' and then of their own names."""
@@ -33,12 +46,7 @@ class ImageFiles:
         """At most so many files: the first of every class, then the second of every class, and so on."""
         if most is None or most >= len(self):
             return self
-        seen: dict[int, int] = {}
-        ranks = []
-        for at, label in enumerate(self.labels.tolist()):
-            seen[label] = seen.get(label, -1) + 1
-            ranks.append((seen[label], at))
-        chosen = sorted(at for _, at in sorted(ranks)[:most])
+        chosen = equal_share(self.labels, most)
         return replace(self, paths=tuple(self.paths[at] for at in chosen), labels=self.labels[chosen])
 
     def hash(self) -> str:

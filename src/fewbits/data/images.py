@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from fewbits.data.image_folder import ImageFiles, find
+from fewbits.data.image_folder import ImageFiles, equal_share, find
 from fewbits.data.names import did_you_mean, near, near_paths, one_line
 from fewbits.data.prepare import Preparation, preparation_from
 from fewbits.data.processor import ImageProcessor
@@ -84,8 +84,8 @@ def load_images(
 
     `name` is an .npz with `images` [n, h, w, c] uint8 and `labels` [n]; a folder with a subfolder per class; `cifar100` (the
     test, from the hub); or `demo`. `processor`, `labels` (names of the classes by index) and `num_classes` are the model's;
-    without a processor pixels are scaled to 0..1 and nothing else. `max_images` keeps the first, of a folder an equal share
-    of each class. Subfolders are the classes of the same names; if the model has none of these names, they are its classes in
+    without a processor pixels are scaled to 0..1 and nothing else. `max_images` keeps an equal share of each class, its
+    first. Subfolders are the classes of the same names; if the model has none of these names, they are its classes in
     alphabetical order.
 
     Raises FewbitsError for files that are missing or not what is said above, labels beyond the model's classes, a processor
@@ -129,7 +129,9 @@ def _in_memory(
     preparation: Preparation,
     classes: tuple[str, ...] = (),
 ) -> ImageData:
-    images, labels = images[:most], labels[:most]
+    if most is not None and most < len(labels):
+        chosen = equal_share(labels, most)
+        images, labels = images[chosen], labels[chosen]
     whole = hashlib.sha256(labels.numpy().astype("<i8").tobytes() + images.numpy().tobytes())
     digest = f"sha256:{whole.hexdigest()}"
     return ImageData(images=images, labels=labels, source=source, sha256=digest, classes=classes, preparation=preparation)

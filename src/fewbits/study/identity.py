@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import fewbits
 from fewbits import data
 from fewbits.data.text import read
 from fewbits.evaluate.settings import GENERATION, QUALITY, Settings
@@ -59,7 +60,7 @@ def data_digest(loaded: Loaded, settings: Settings) -> tuple[str, str]:
 
 def key_of(kind: str, **parts: Any) -> str:
     """The name of an item: 24 hexadecimal digits of the hash of all that made it."""
-    text = json.dumps({"version": VERSION, "kind": kind, **parts}, sort_keys=True, default=str)
+    text = json.dumps({"version": VERSION, "fewbits": fewbits.__version__, "kind": kind, **parts}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
