@@ -20,7 +20,7 @@ def frontier_chart(tuned: Tuned) -> Figure:
     """Plans by size and measured loss on the data chosen by, the predicted frontier a line."""
     hull = tuned.sensitivities.frontier()
     best = tuned.chosen
-    dots = [_dot(t) for t in tuned.tried]
+    dots = [_dot(t, mine=t.choice == best.choice) for t in tuned.tried]
     line = _within(hull, [d.x * MIB for d in dots])
     beside = tuned.best_uniform
     sentence = f"This plan loses {short(best.measured)} at {best.nbytes / MIB:.3f} MiB"
@@ -37,7 +37,7 @@ def _unit(tuned: Tuned) -> str:
     return "KL divergence in nats" if tuned.original.main == "kl" else "rise of the loss"
 
 
-def _dot(tried: Tried) -> Dot:
+def _dot(tried: Tried, *, mine: bool) -> Dot:
     floor = max(tried.measured, 1e-9)
     tip = (
         f"{tried.name or NAMES[tried.kind]}\n{tried.nbytes / MIB:.3f} MiB\nmeasured {short(tried.measured)} ± {short(tried.se)}"
@@ -46,7 +46,7 @@ def _dot(tried: Tried) -> Dot:
     return Dot(
         x=tried.nbytes / MIB,
         y=floor,
-        series=NAMES[tried.kind],
+        series=NAMES["tuned" if mine else tried.kind],
         label=tried.name if tried.kind in ("uniform", "by hand") else "",
         tip=tip,
         low=max(floor - Z * tried.se, floor / 10),
