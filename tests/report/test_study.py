@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from fewbits.errors import FewbitsError
+from fewbits.plan import Plan
 from fewbits.report import study
 from fewbits.report.page import Figure, Page, Table
 from fewbits.report.quantities import quantity
 from fewbits.report.study.against_size import family, on_frontier
 from fewbits.report.study.by_bits import named
 from fewbits.report.study.compose import compose
+from fewbits.report.study.costs import by_type
 from fewbits.report.study.csvfile import to_csv
 from fewbits.report.study.layers import quantiles
 from fewbits.report.study.table import results_table
@@ -172,10 +174,24 @@ def test_frontier_and_families() -> None:
     view = views(results())[0]
     assert [r.label for r in on_frontier(view.made, PPL)] == ["bitsandbytes nf4", "hqq:uint4g64", "hqq:uint8g64"]
     assert [family(r) for r in view.made] == ["hqq", "hqq", "rtn", "rtn", "bitsandbytes"]
-    assert family(row("a plan", 5, 20, 1)) == "mixed plans"
+    plan = Plan.of({"lm_head": "rtn:int8", "*": "rtn:int8"})
+    assert family(row("int8 everywhere", 5, 20, 1, plan=plan)) == "rtn"
+    assert family(row("two", 5, 20, 1, plan=Plan.of({"*attn*": "rtn:int8", "*": "hqq:uint4g64"}))) == "mixed plans"
+
+
+def test_more_types_than_colours_are_folded() -> None:
+    size = rows()[0].measures["size"]
+    many = {f"type{at}": 2**20 * (at + 1) for at in range(15)}
+    one = replace(rows()[0], measures={"size": replace(size, parts={"by_dtype": many})})
+    (parts,) = by_type([one])
+    assert len(parts) == 12 and parts["other types"] == 1 + 2 + 3 + 4 and "type4" in parts
+
+
+def test_names_of_lines() -> None:
+    view = views(results())[0]
     named_series = [named(row("a", 5, 20, 1, series=series)) for series in ("hqq:uintg64", "nfg32/q8", "mine")]
     assert named_series == ["hqq:uint, groups of 64", "nf/q8, groups of 32", "mine"]
-    assert named(view.made[-1]) == "bitsandbytes nf (library)"
+    assert named(view.made[-1]) == "bitsandbytes nf, library"
 
 
 def test_a_measure_that_is_not_known_well_says_so() -> None:

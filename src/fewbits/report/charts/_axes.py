@@ -5,6 +5,7 @@ from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from fewbits.report.cells import MINUS, plain
+from fewbits.report.charts.svg import HALO
 from fewbits.report.charts.theme import DIM, INK, Sheet
 from fewbits.report.charts.values import Mark, Scale
 from fewbits.report.page import Number
@@ -80,6 +81,7 @@ def reference(axes: "Axes", mark: Mark, *, upright: bool = False) -> None:
     else:
         where = {"xy": (0.0, mark.value), "xycoords": ("axes fraction", "data"), "ha": "left", "va": "bottom"}
     name = axes.annotate(mark.label, xytext=(0 if upright else 5, 3), textcoords="offset points", color=DIM, **where)
+    name.set_gid(HALO)
     name.set_in_layout(upright)  # above the axes it needs room, within them it has it
 
 

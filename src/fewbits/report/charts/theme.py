@@ -19,8 +19,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 INK, DIM, LINE, GRID, CARD, GOOD, BAD = "#1b1f24", "#5b6572", "#e2e4e8", "#eceef1", "#ffffff", "#0a7a4f", "#b3261e"
-SERIES = ("#0072b2", "#c8500a", "#008763", "#a8518a", "#a87500", "#2f93cf", "#6a5fc1", "#6b7280")
-MARKERS = ("o", "s", "^", "D", "v", "<", ">")  # seven of them, so that the ninth name differs from the first by its shape
+SERIES = (
+    "#0072b2",
+    "#c8500a",
+    "#008763",
+    "#a8518a",
+    "#a87500",
+    "#2f93cf",
+    "#6a5fc1",
+    "#6b7280",
+    "#9c2c2c",
+    "#4d7c0f",
+    "#0f766e",
+    "#7c3aed",
+)
+MARKERS = ("o", "s", "^", "D", "v", "<", ">")  # seven of them, so that the next round of colours differs by its shapes
 VARIABLES = {INK: "ink", DIM: "dim", LINE: "line", GRID: "grid", CARD: "card", GOOD: "good", BAD: "bad"} | {
     colour: f"c{at}" for at, colour in enumerate(SERIES)
 }

@@ -119,7 +119,8 @@ def family(row: RowResult) -> str:
     """The library of a peer; of ours the method, or that it is a plan of several schemes."""
     if row.peer:
         return row.peer.split()[0]
-    if row.bits is None:
-        return "mixed plans"
+    if row.bits is None or not row.series:
+        schemes = {rule.scheme for rule in row.plan.rules if rule.scheme} if row.plan else set()
+        return schemes.pop().method if len(schemes) == 1 else "mixed plans"
     method, colon, name = row.series.rpartition(":")
     return method if colon else "".join(c for c in name.split("g")[0] if c.isalpha()) or row.series

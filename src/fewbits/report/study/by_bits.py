@@ -75,7 +75,7 @@ def named(row: RowResult) -> str:
     """The line of a row as one reads it: `hqq:uint, groups of 64` for `hqq:uintg64`; of a peer that it is one."""
     match = _PARTS.fullmatch(row.series)
     if match is None or row.peer:
-        return row.series + (" (library)" if row.peer else "")
+        return row.series + (", library" if row.peer else "")
     group = match[2][1:]
     kind = f"groups of {group[:-1]} outputs" if group.endswith("o") else f"groups of {group}"
     return f"{match[1]}{match[3]}, {kind}"

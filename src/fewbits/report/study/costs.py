@@ -4,6 +4,7 @@ from statistics import median
 
 from fewbits.report.cells import MIB, short
 from fewbits.report.charts import Bar, Mark, Scale, Stack, bars, stacks
+from fewbits.report.charts.theme import SERIES
 from fewbits.report.page import Figure, Number
 from fewbits.report.quantities import Quantity
 from fewbits.report.study.view import View, called, size_of
@@ -19,11 +20,25 @@ def memory_by_type(view: View, *, model: str = "") -> Figure | None:
     ]
     if not rows:
         return None
-    ones = [
-        Stack(label=row.label, parts={name: n / MIB for name, n in row.measures["size"].parts["by_dtype"].items()})
-        for row in rows
-    ]
+    ones = [Stack(label=row.label, parts=parts) for row, parts in zip(rows, by_type(rows), strict=True)]
     return stacks(f"Memory by type{model}", ones, x=Scale(label="MiB"), sentence=memory_sentence(view, rows))
+
+
+def by_type(rows: list[RowResult]) -> list[dict[str, Number]]:
+    """MiB by type for each row. Where there are more types than colours, those that are nowhere large are one."""
+    found = [{name: n / MIB for name, n in row.measures["size"].parts["by_dtype"].items()} for row in rows]
+    largest: dict[str, Number] = {}
+    for parts in found:
+        for name, value in parts.items():
+            largest[name] = max(value, largest.get(name, 0))
+    kept = list(largest)
+    if len(largest) > len(SERIES):
+        kept = sorted(largest, key=lambda name: -largest[name])[: len(SERIES) - 1]
+    folded = []
+    for parts in found:
+        rest = sum(value for name, value in parts.items() if name not in kept)
+        folded.append({name: value for name, value in parts.items() if name in kept} | ({"other types": rest} if rest else {}))
+    return folded
 
 
 def memory_sentence(view: View, rows: list[RowResult]) -> str:
