@@ -33,21 +33,18 @@ def todo(found: Sequence["Todo"]) -> None:
 def studied(found: StudyResults, folder: Path, problem: str | None = None) -> None:
     """The rows of a study, a line each, what failed, and where the report is; `problem` says why there is none."""
     columns = [c for c in COLUMNS if any(c[0] in row.measures for row in found.rows)]
-    reported = any(row.reported for row in found.rows)
     many = len({row.model for row in found.rows}) > 1
     heads = [*(["model"] if many else []), "row", "quantized", *(head for _, head, _ in columns)]
-    heads += [*(score.name for score in found.scores), *(["reported"] if reported else [])]
+    heads += [score.name for score in found.scores]
     body = []
     for row in found.rows:
         if row.error is None:
             cells = [cell(row.measures[name]) if name in row.measures else "-" for name, _, cell in columns]
             scores = [_score(row.scores.get(score.name)) for score in found.scores]
-            body.append(
-                [*([escape(row.model)] if many else []), escape(row.label), percent(row.coverage), *cells, *scores]
-                + ([", ".join(_reported(r) for r in row.reported)] if reported else [])
-            )
+            body.append([*([escape(row.model)] if many else []), escape(row.label), percent(row.coverage), *cells, *scores])
     out = console()
     out.print(table(found.title, heads, body))
+    _others(found)
     for row in found.rows:
         if row.error is not None:
             out.print(f"[yellow]{escape(_name(row, many))}: {escape(row.error)}[/yellow]", soft_wrap=True)
@@ -58,6 +55,13 @@ def studied(found: StudyResults, folder: Path, problem: str | None = None) -> No
     if problem:
         out.print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
     out.print(f"[dim]{f'{found.missing} not done yet; ' if found.missing else ''}see {where}[/dim]", soft_wrap=True)
+
+
+def _others(found: StudyResults) -> None:
+    """What others reported, in a table of its own: beside ours it would leave no room for the figures."""
+    told = {row.label: ", ".join(_reported(figure) for figure in row.reported) for row in found.rows if row.reported}
+    if told:
+        console().print(table(f"Reported: {found.reported}", ["row", "figures"], [[escape(k), v] for k, v in told.items()]))
 
 
 def check(found: StudyResults) -> None:
