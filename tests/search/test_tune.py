@@ -93,6 +93,14 @@ def test_same_seed_same_plan_and_another_limit_reads_what_was_measured(tmp_path:
     assert again.predict(goal("bits<=3")) is not None and again.store.made == 0
 
 
+def test_a_limit_on_quality_is_answered_from_what_was_measured_before(tmp_path: Path) -> None:
+    wanted = goal("kl<=0.001", minimize="size")
+    assert search(spiky(tiny.llama()), text(), tmp_path).predict(wanted) is None
+    found = search(spiky(tiny.llama()), text(), tmp_path, rounds=0).run(wanted)
+    again = search(spiky(tiny.llama()), text(), tmp_path)
+    assert again.predict(wanted) == found.chosen.choice and again.store.made == 0
+
+
 def test_killed_at_any_moment_and_resumed_it_comes_to_the_same_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = search(spiky(tiny.gpt2()), text()).run(goal("bits<=3.5"))
     write, count = Store._write, [0]

@@ -157,9 +157,17 @@ class Judge:
 
     def evidence(self, choice: Sequence[int]) -> Evidence:
         """What a plan measures."""
-        names = " ".join(f"{u.name}={u.options[c]}" for u, c in zip(self.trial.space.units, choice, strict=True))
-        found = self.store.get(f"verify {self.data.digest} {names}", lambda: self._score(choice))
+        found = self.store.get(self._key(choice), lambda: self._score(choice))
         return Evidence(sums=found["sums"], counts=found["counts"])
+
+    def known(self, choice: Sequence[int]) -> Evidence | None:
+        """What a plan was measured at before; None where it was not."""
+        found = self.store.known(self._key(choice))
+        return None if found is None else Evidence(sums=found["sums"], counts=found["counts"])
+
+    def _key(self, choice: Sequence[int]) -> str:
+        names = " ".join(f"{u.name}={u.options[c]}" for u, c in zip(self.trial.space.units, choice, strict=True))
+        return f"verify {self.data.digest} {names}"
 
     def original(self) -> Evidence:
         return self.evidence(self.trial.space.kept())

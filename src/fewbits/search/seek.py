@@ -81,15 +81,22 @@ class Search:
         return found
 
     def predict(self, goal: Goal) -> Choice | None:
-        """The plan for a goal from the sensitivities alone, quality read off the plans measured so far; nothing is measured.
+        """The plan for a goal from the sensitivities and what was measured so far; nothing is measured.
 
-        None where no plan keeps the limits on costs, or where quality is limited and nothing was measured yet.
+        Limits on quality are read off the plans of the ladder that were verified before: the cheapest of them that holds. None
+        where no plan keeps the limits on costs, or none was verified that keeps those on quality.
         """
         sides = [self.costs.side(limit) for limit in goal.costs]
         if not goal.is_added:
             return best_within(self.sensitivities.loss, sides)
-        rungs = ladder(self.sensitivities.loss, self.costs.table(goal.target), sides)
-        return next((choice for choice in rungs if self._known_to_hold(goal, choice)), None)
+        original = self.judge.known(self.space.kept())
+        for choice in ladder(self.sensitivities.loss, self.costs.table(goal.target), sides) if original else ():
+            evidence = self.judge.known(choice)
+            if evidence is not None and original is not None:
+                verdicts = judge_limits(goal.limits, evidence, original, self.costs, choice, {})
+                if all(v.holds for v in verdicts):
+                    return choice
+        return None
 
     def run(self, goal: Goal) -> Tuned:
         """Find the plan for some limits. Raises FewbitsError with the nearest possible where there is none."""
@@ -200,17 +207,6 @@ class Search:
     def _holds(self, goal: Goal, choice: Choice, table: Table) -> bool:
         tried = self.looking.verify("", "step", choice, table)
         return all(v.holds for v in self._verdicts(goal, tried, {}) if v.limit not in goal.costs)
-
-    def _known_to_hold(self, goal: Goal, choice: Choice) -> bool:
-        """As `_holds`, for a plan that was not measured: that of the nearest verified plan that is predicted no better."""
-        loss = added(self.sensitivities.loss, choice)
-        worse = [
-            t
-            for t in self.looking.verified.values()
-            if t.evidence is not None and added(self.sensitivities.loss, t.choice) >= loss
-        ]
-        nearest = min(worse, key=lambda t: added(self.sensitivities.loss, t.choice), default=None)
-        return nearest is not None and all(v.holds for v in self._verdicts(goal, nearest, {}) if v.limit not in goal.costs)
 
     def _verdicts(self, goal: Goal, tried: Tried, speeds: dict[str, Measure]) -> tuple[Verdict, ...]:
         if tried.evidence is None:

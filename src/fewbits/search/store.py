@@ -38,6 +38,10 @@ class Store:
         self._known[key] = value
         return value
 
+    def known(self, key: str) -> Any:
+        """What is stored under the key; None where nothing is."""
+        return self._known[key] if key in self._known else self._read(key)
+
     def _path(self, key: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
