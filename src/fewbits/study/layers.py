@@ -139,9 +139,7 @@ def _objective(loaded: Loaded, settings: Settings) -> tuple[Divergence, str]:
         tokens = load_text(settings.text or "demo", tokenizer=loaded.tokenizer, max_tokens=settings.max_tokens)
         count = max(1, min(WINDOWS, len(tokens.ids) // _POSITIONS))
         windows = spread_windows(tokens.ids, count, min(LENGTH, len(tokens.ids)), bos=tokens.bos)
-        return Divergence(
-            windows.split(2), causal=True
-        ), f"{len(windows)} windows of {windows.shape[1]} tokens of {tokens.source}"
+        return Divergence(windows.split(2), causal=True), f"{len(windows)} windows of {windows.shape[1]} tokens of the text"
     name = settings.images or ("demo" if loaded.source == "demo-vision" else None)
     if name is None:
         raise FewbitsError(f"{loaded.name}: no images to measure the loss of layers on")
@@ -149,4 +147,4 @@ def _objective(loaded: Loaded, settings: Settings) -> tuple[Divergence, str]:
     images = data.load_images(
         name, max_images=most, processor=loaded.processor, labels=loaded.labels, num_classes=loaded.num_classes
     )
-    return Divergence([pixels for pixels, _ in images.batches(100)], causal=False), f"{len(images)} images of {images.source}"
+    return Divergence([pixels for pixels, _ in images.batches(100)], causal=False), f"{len(images)} of the images"
