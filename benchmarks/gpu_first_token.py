@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fewbits
+
 
 def make(folder: Path, plan: str, layers: int, device: str) -> None:
     """Save the model."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
-
-    import fewbits
 
     config = LlamaConfig(
         hidden_size=2048, intermediate_size=8192, num_hidden_layers=layers, num_attention_heads=32, num_key_value_heads=8,
@@ -41,8 +41,6 @@ def make(folder: Path, plan: str, layers: int, device: str) -> None:
 def first_token(folder: Path, prompt: int, device: str) -> dict[str, float]:
     """Run in a process of its own, whose start is in the environment."""
     import torch
-
-    import fewbits
 
     def seconds_to_a_token() -> float:
         ids = torch.randint(0, 128256, (prompt,), device=device)
