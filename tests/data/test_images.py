@@ -163,8 +163,8 @@ def test_cifar100_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "right"), [("vit-cifar10", 830), ("mobilenetv2-cifar10", 888)])
-def test_the_first_thousand_of_cifar10(name: str, right: int) -> None:
+@pytest.mark.parametrize(("name", "right"), [("vit-cifar10", 806), ("mobilenetv2-cifar10", 882)])
+def test_a_thousand_of_cifar10(name: str, right: int) -> None:
     """Of all 10,000 images 80.72 % and 86.74 % are right, as when the models were trained."""
     torch.set_num_threads(1)
     loaded = models.load(shared_path(f"models/{name}"))
