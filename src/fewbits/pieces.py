@@ -14,7 +14,11 @@ from fewbits.formats import META_BLOCK, Format, Meta
 
 Held = Literal["uint8", "int16", "int32"]
 BYTES = {"uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "bfloat16": 2, "float32": 4}  # of one element
-_FLOATS: dict[Meta, tuple[Held, str]] = {"f32": ("int32", "float32"), "f16": ("int16", "float16"), "bf16": ("int16", "bfloat16")}
+_FLOATS: dict[Meta, tuple[Held, str]] = {
+    "f32": ("int32", "float32"),
+    "f16": ("int16", "float16"),
+    "bf16": ("int16", "bfloat16"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,9 @@ from tests.cli.running import Runner, refused
 def test_help_names_the_commands(fewbits: Runner) -> None:
     ended = fewbits("--help")
     assert ended.code == 0
-    assert all(command in ended.out for command in ("quantize", "eval", "generate", "sensitivity", "tune", "doctor", "size", "inspect"))
+    assert all(
+        command in ended.out for command in ("quantize", "eval", "generate", "sensitivity", "tune", "doctor", "size", "inspect")
+    )
 
 
 def test_every_command_has_examples(fewbits: Runner) -> None:
