@@ -10,9 +10,9 @@ from fewbits.study.run import run
 from tests.shared import shared_path
 
 PAIRS = {
-    "absmax:nf4g64": "bitsandbytes nf4",
-    "absmax:nf4g64/q8": "bitsandbytes nf4 double",
-    "absmax:fp4g64": "bitsandbytes fp4",
+    "nf4g64": "bitsandbytes nf4",
+    "nf4g64/q8": "bitsandbytes nf4 double",
+    "fp4g64": "bitsandbytes fp4",
     "hqq:uint8g64": "hqq 8 bits g64",
     "hqq:uint4g64": "hqq 4 bits g64",
     "hqq:uint3g64": "hqq 3 bits g64",

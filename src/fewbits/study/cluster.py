@@ -1,6 +1,7 @@
 """Items on a Ray cluster. An item goes where its memory and GPU are free; one whose worker or node is lost is done again."""
 
 import logging
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -62,13 +63,21 @@ def _connect(address: str) -> Any:
     except ImportError:
         raise FewbitsError("--ray needs ray: pip install 'fewbits[ray]'") from None
     try:
+        _knock(address)
         library.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise FewbitsError(
             f"--ray {address}: no cluster answers ({one_line(error)}): start one with `ray start --head`, others join it with"
             " `ray start --address HOST:6379`"
         ) from None
     return library
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens at HOST:PORT: ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _largest(library: Any) -> dict[str, float]:
