@@ -56,7 +56,7 @@ def load(
     if found.kind == "timm":
         model = timm_model.load(found.text, options)
         return _timm(model, name=str(name), source=f"timm/{found.text}")
-    folder = found.folder or fetch(found, options)
+    folder = found.folder or _fetch(found, options)
     return replace(_from_folder(folder, options, called=str(name)), name=str(name), source=_source(found, folder))
 
 
@@ -119,14 +119,14 @@ def shapes(name: str | Path, *, trust_remote_code: bool = False, classes: int | 
     found = resolve(name)
     if found.kind != "timm" and classes is None:
         options = Options(trust_remote_code=trust_remote_code, weights=False)
-        outline = outline_of(configuration.read_config(found.folder or fetch(found, options)))
+        outline = outline_of(configuration.read_config(found.folder or _fetch(found, options)))
         if outline is not None:
             return outline
     return load(name, weights=False, trust_remote_code=trust_remote_code, classes=classes).model
 
 
-def fetch(found: Name, options: Options) -> Path:
-    """A hub's model in the local cache: its configuration alone where no weights are wanted. Raises FewbitsError."""
+def _fetch(found: Name, options: Options) -> Path:
+    """A hub's model in the local cache: its configuration alone where no weights are wanted."""
     only = _ONLY if options.weights else ("config.json",)
     if options.trust_remote_code:
         only = (*only, "*.py")

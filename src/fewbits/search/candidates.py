@@ -6,19 +6,17 @@ A unit is what takes one scheme: a layer, layers that share one weight, or layer
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from math import prod
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from fewbits.apply import resolve
 from fewbits.errors import FewbitsError, MisfitError
 from fewbits.layers import replacement_for
 from fewbits.measure.size import size
+from fewbits.pieces import pieces
 from fewbits.plan import Decision, Plan, Rule
 from fewbits.scheme import KEEP, Scheme
-from fewbits.tensor import layout
 
 # Widths, groups and methods; the scales in 8 bits, which cost next to nothing (0 to 1 % of KL) and pay for smaller groups.
 DEFAULT = (
@@ -201,8 +199,7 @@ def stored_bytes(layer: nn.Module, scheme: Scheme) -> int:
     if kind is None:
         raise FewbitsError(f"{type(layer).__name__} cannot be quantized")
     kind.empty_like(layer, scheme, device="meta")
-    spec = layout(scheme.format, tuple(kind.matrix_of(layer).shape))
-    return sum(prod(shape) * torch.empty((), dtype=dtype).element_size() for shape, dtype in spec.values())
+    return sum(piece.nbytes for piece in pieces(scheme.format, tuple(kind.matrix_of(layer).shape)).values())
 
 
 def _saved(model: nn.Module, decision: Decision) -> int:
