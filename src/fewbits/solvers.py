@@ -111,10 +111,18 @@ class Grids:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Count:
+    """What the squared error of a weight w counts in its group: floor + (|w| / mean |w|)**power. The floor is above 0."""
+
+    floor: float = 1.0
+    power: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that a method does to a group, for solvers that do the whole of it: from the grid that spans it, search as told here.
 
-    Without shrinks and lengths nothing is searched. `p` is 0 for no norm; `large_count_more`: the error of w counts 1 + |w| / mean.
+    Without shrinks and lengths nothing is searched. `p` is 0 for no norm. Without a `count` all errors count the same.
     """
 
     shrinks: Sequence[float] = ()
@@ -122,7 +130,7 @@ class Recipe:
     p: float = 0.0
     whole: float = 0.0
     threshold: float = 0.0
-    large_count_more: bool = False
+    count: Count | None = None
 
     def grids(
         self,

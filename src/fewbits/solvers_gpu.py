@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fewbits.pieces import packed_bytes
 from fewbits.runtime import nvrtc
-from fewbits.solvers import Book, Grids, Order
+from fewbits.solvers import Book, Count, Grids, Order
 
 _TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.uint8: 3}
 _METAS = {"f32": 0, "f16": 1, "bf16": 2}
@@ -73,8 +73,8 @@ def fits(group: int, grids: Grids) -> bool:
     return group <= LARGEST_GROUP and len(grids.shrinks) <= _TRIED and grids.fits()
 
 
-def fit(groups: Shaped[Tensor, "n k"], grids: Grids, *, most_zero: float, counted: bool) -> Found:
-    """Begin with the grid that spans each group, and search for a better one. Weights count 1 + |w| / mean where `counted`."""
+def fit(groups: Shaped[Tensor, "n k"], grids: Grids, *, most_zero: float, count: Count | None) -> Found:
+    """Begin with the grid that spans each group, and search for a better one. Without a `count` all weights count the same."""
     groups = groups.contiguous()
     n, k = groups.shape
     device = groups.device
@@ -90,13 +90,19 @@ def fit(groups: Shaped[Tensor, "n k"], grids: Grids, *, most_zero: float, counte
             ("THREADS", threads), ("K", k), ("L", lanes), ("V", each), ("WEIGHTS", _TYPES[groups.dtype]),
             ("META", _METAS.get(grids.meta, 0)), ("HAS_ZERO", int(grids.has_zero)), ("INTEGER_ZERO", int(grids.integer_zero)),
             ("VALUES", 0 if book is None else book.values.numel()), ("SHRINKS", len(grids.shrinks)),
-            ("LENGTHS", len(grids.lengths)), ("NORM", int(grids.p > 0)), ("COUNTED", int(counted)),
+            ("LENGTHS", len(grids.lengths)), ("NORM", int(grids.p > 0)), *_counted(count),
         ),
         device.index or 0,
     )  # fmt: skip
     blocks = min(-(-n * lanes // threads), 8 * _processors(device.index or 0))
     kernel.launch(blocks, threads, problem)
     return Found(scale=stored[0], zero=stored[1] if grids.has_zero else None, stats=stats)
+
+
+def _counted(count: Count | None) -> tuple[tuple[str, float], ...]:
+    if count is None:
+        return (("COUNTED", 0), ("FLOOR", 0.0), ("POWER", 1.0))
+    return (("COUNTED", 1 if count.power == 1 else 2), ("FLOOR", count.floor), ("POWER", count.power))
 
 
 @cache  # filling it takes the host as long as launching
@@ -205,7 +211,7 @@ def to_stream(codes: UInt8[Tensor, " n"], bits: int) -> UInt8[Tensor, " m"]:
 
 
 @cache
-def _fit_kernel(defines: tuple[tuple[str, int], ...], device: int) -> nvrtc.Kernel:
+def _fit_kernel(defines: tuple[tuple[str, float], ...], device: int) -> nvrtc.Kernel:
     return nvrtc.load("fit", ("tile.cuh", "solve_fit.cu"), defines, device)
 
 

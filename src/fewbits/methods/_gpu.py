@@ -76,7 +76,7 @@ def quantize(weight: Shaped[Tensor, "..."], format: Format, recipe: Recipe) -> Q
         matrix.view(-1, c) if r == 1 else to_groups(matrix, r, c),
         grids,
         most_zero=MOST_ZERO[format.meta],
-        counted=recipe.large_count_more,
+        count=recipe.count,
     )
     _look_at(weight, format, found.stats)
     tensors = _stored(matrix, format, (r, c), found, grids)

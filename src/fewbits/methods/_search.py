@@ -70,15 +70,15 @@ class Search:
         asked = grids.asked(self.recipe())
         return asked if asked.fits() else None
 
-    def recipe(self, *, large_count_more: bool = False) -> solvers.Recipe:
-        """The same for solvers that begin by themselves; `large_count_more`: errors count 1 + |w| / mean |w| of the group."""
+    def recipe(self, *, count: solvers.Count | None = None) -> solvers.Recipe:
+        """The same for solvers that begin by themselves. `count`: what errors count; without it all the same."""
         return solvers.Recipe(
             shrinks=self.shrinks,
             lengths=self.lengths,
             p=self.p or 0.0,
             whole=WHOLE,
             threshold=THRESHOLD,
-            large_count_more=large_count_more,
+            count=count,
         )
 
 

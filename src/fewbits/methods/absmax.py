@@ -21,7 +21,7 @@ class AbsoluteMaximum(Method):
 
     kinds: ClassVar[tuple[str, ...]] = ("nf", "fp")
 
-    def recipe(self) -> Recipe:
+    def recipe(self, format: Format) -> Recipe:
         return Recipe()
 
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:

@@ -67,14 +67,14 @@ class Method(ABC):
             scales = store_fit(self.fit_matrix(matrix, format, for_each), format)
             return assemble(format, shape, encode_matrix(matrix, format, scales, for_each), scales)
 
-    def recipe(self) -> solvers.Recipe | None:
-        """What `fit` does, for compiled solvers that do the whole of it; None where they cannot."""
+    def recipe(self, format: Format) -> solvers.Recipe | None:
+        """What `fit` does for a format, for compiled solvers that do the whole of it; None where they cannot."""
         return None
 
     def _by_kernels(self, weight: Float[Tensor, "..."], format: Format) -> QuantizedTensor | None:
         from fewbits.methods import _gpu  # builds on this module
 
-        recipe = self.recipe()
+        recipe = self.recipe(format)
         return None if recipe is None else _gpu.quantize(weight, format, recipe)
 
     def fit_matrix(self, matrix: Shaped[Tensor, "rows cols"], format: Format, for_each: ForEach = in_turn) -> Fit:

@@ -5,7 +5,13 @@
 They make this norm small, by the zero point alone, from round-to-nearest on. The scale is found here too, and with both free the
 grids of the least norm give up the largest weights, which a model needs most: such grids doubled the KL divergence that their
 zero points alone had cost (three small models at 4, 3 and 2 bits, geometric mean 2.1). So the norm is what must not rise above
-round-to-nearest's, group by group; below that the squared errors are made small, those of large weights counting more (0.8).
+round-to-nearest's, group by group; below that the squared errors are made small, those of large weights counting more (0.8):
+
+    sum_i (floor + (|w_i| / mean |w|)**power) (w_i - scale (code_i - zero))**2
+
+A grid of 2 bits has four values, and the largest weights are the first that it gives up: there small ones count less, and the
+power is that of the norm. A vision transformer's divergence fell from 0.128 to 0.114 by it (3,000 images), below the 0.132 of the
+zero points alone; two language models' rose from 0.68 and 0.39 to 0.70 and 0.42, where those cost 1.18 and 0.74.
 """
 
 from dataclasses import dataclass
@@ -18,7 +24,9 @@ from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.methods._search import Search
 from fewbits.methods.base import Fit, Method
-from fewbits.solvers import Recipe
+from fewbits.solvers import Count, Recipe
+
+MANY, FEW = Count(), Count(floor=1 / 8, power=0.7)  # from 3 bits on, and below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +40,17 @@ class HalfQuadratic(Method):
         if not 0 < self.p < 1:
             raise FewbitsError(f"p of hqq's norm lies between 0 and 1, such as 0.7: {self.p} does not")
 
-    def recipe(self) -> Recipe:
-        return Search(p=self.p).recipe(large_count_more=True)
+    def recipe(self, format: Format) -> Recipe:
+        return Search(p=self.p).recipe(count=_count(format))
 
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:
-        size = groups.abs()
+        size, count = groups.abs(), _count(format)
         mean = size.mean(dim=1, keepdim=True).clamp_(min=1e-38)  # of a group of zeros
-        return Search(p=self.p).run(groups, format, weights=size.div_(mean).add_(1))
+        weights = size.div_(mean)
+        if count.power != 1:
+            weights.pow_(count.power)
+        return Search(p=self.p).run(groups, format, weights=weights.add_(count.floor))
+
+
+def _count(format: Format) -> Count:
+    return FEW if format.bits < 3 else MANY

@@ -23,7 +23,7 @@ class LeastSquares(Method):
 
     kinds: ClassVar[tuple[str, ...]] = ("uint", "int", "nf", "fp")
 
-    def recipe(self) -> Recipe:
+    def recipe(self, format: Format) -> Recipe:
         return SEARCH.recipe()
 
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:

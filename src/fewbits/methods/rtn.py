@@ -23,7 +23,7 @@ class RoundToNearest(Method):
 
     kinds: ClassVar[tuple[str, ...]] = ("uint", "int")
 
-    def recipe(self) -> Recipe:
+    def recipe(self, format: Format) -> Recipe:
         return Recipe()
 
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:

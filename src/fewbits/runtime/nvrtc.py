@@ -106,7 +106,7 @@ def unavailable() -> str | None:
 
 
 @cache
-def load(name: str, sources: tuple[str, ...], defines: tuple[tuple[str, int], ...], device: int, copy: int = 0) -> Kernel:
+def load(name: str, sources: tuple[str, ...], defines: tuple[tuple[str, float], ...], device: int, copy: int = 0) -> Kernel:
     """The function `name` of these files in `runtime/cuda`. `copy` tells apart modules that hold other constants."""
     torch.cuda.init()
     torch.empty(0, device=f"cuda:{device}")  # makes torch's context, the one that modules are loaded into
@@ -129,7 +129,7 @@ def _source(names: tuple[str, ...]) -> str:
     return "\n".join((folder / name).read_text() for name in names)
 
 
-def _compiled(source: str, defines: tuple[tuple[str, int], ...], capability: tuple[int, int]) -> bytes:
+def _compiled(source: str, defines: tuple[tuple[str, float], ...], capability: tuple[int, int]) -> bytes:
     arch = f"{capability[0]}{capability[1]}" + ("a" if capability[0] >= 9 else "")
     options = [f"--gpu-architecture=sm_{arch}", "--std=c++17", "-default-device", *(f"-D{k}={v}" for k, v in defines)]
     key = hashlib.sha256("\0".join([source, *options, _version()]).encode()).hexdigest()[:32]

@@ -1,7 +1,8 @@
 // The grid of each group of weights: where it begins (src/fewbits/methods/_affine.py) and the whole search for a better one
 // (src/fewbits/methods/_search.py), the group in registers. Compiled with K (weights of a group), L (lanes that share one: up to
 // 32, or all THREADS of a block), V (weights of a lane), WEIGHTS and META (0: f32, 1: f16, 2: bf16), HAS_ZERO, INTEGER_ZERO, VALUES
-// (of a codebook, or 0), SHRINKS and LENGTHS (how many), NORM (whether an lp norm may not rise), COUNTED (large weights count more).
+// (of a codebook, or 0), SHRINKS and LENGTHS (how many), NORM (whether an lp norm may not rise), COUNTED (weights count
+// FLOOR + (|w| / mean)**POWER; 0: all the same, 1: POWER is 1).
 #define WIDE (L > 32)  // a block shares a group
 #define EXACT (L * V == K)
 #define TRIED 5
@@ -73,7 +74,11 @@ struct Group {
   int lane, turn;
   DEV int index(int v) const { return ((v >> 3) * L + lane) * 8 + (v & 7); }
   DEV bool here(int v) const { return EXACT || index(v) < K; }
-  DEV float counts(int v) const { return !here(v) ? 0.f : COUNTED ? __fmaf_rn(fabsf(w[v]), per_mean, 1.f) : 1.f; }
+  DEV float counts(int v) const {
+    if (!here(v)) return 0.f;
+    if (COUNTED == 2) return __powf(fabsf(w[v]) * per_mean, float(POWER)) + float(FLOOR);
+    return COUNTED ? __fmaf_rn(fabsf(w[v]), per_mean, float(FLOOR)) : 1.f;
+  }
 
   DEV void load(const Problem& q, u64 group) {
     constexpr int SIZE = WEIGHTS ? 2 : 4;
