@@ -33,12 +33,14 @@ from fewbits.models import Loaded
 from fewbits.search import Goal, Search, Settings, Space, TuneData, image_data, parse_limit, space_of, text_data
 from fewbits.search.agreement import rank_correlation
 from fewbits.search.costs import Costs
-from fewbits.search.evidence import Evidence, ImageVerification, Judge, TextVerification, Verification
+from fewbits.search.digest import model_digest
+from fewbits.search.evidence import Evidence
 from fewbits.search.handmade import handmade_plans
+from fewbits.search.judge import ImageVerification, Judge, TextVerification, Verification
 from fewbits.search.measured import Bench
 from fewbits.search.objective import digest_of
 from fewbits.search.pick import added, best_within
-from fewbits.search.store import Store, model_digest, store_for
+from fewbits.search.store import Store, store_for
 from fewbits.search.trial import Trial
 
 NAMES = ("llama-28m", "gpt2-9m", "vit-cifar10", "mobilenetv2-cifar10")

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,29 @@ def test_a_second_limit_measures_little_anew_and_predict_nothing(fewbits: Runner
     ended = fewbits("tune", *small, "--limit", "bits<=4", "--predict", "--json")
     assert ended.code == 0 and "nothing was measured" in ended.out
     assert ended.document["results"][0]["predicted"] > 0
+
+
+def test_a_question_asked_before_is_answered_without_torch(fewbits: Runner, small: tuple[object, ...]) -> None:
+    goal = ("--limit", "ppl<=+30%", "--limit", "size<=90%")
+    assert fewbits("tune", *small, *goal).code == 0
+    told = fewbits("tune", *small, *goal, "--predict").out
+    words = [str(word) for word in ("tune", *small, *goal, "--predict")]
+    script = (
+        f"import sys; sys.argv = {['fewbits', *words]!r}\n"
+        "from fewbits.cli.main import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == told and "predicted loss" in told
+
+
+def test_changed_files_are_another_question(fewbits: Runner, small: tuple[object, ...], text: Path) -> None:
+    words = ("tune", *small, "--limit", "bits<=5", "--predict", "--json")
+    before = fewbits(*words).document["results"][0]["predicted"]
+    text.write_text(text.read_text()[: -len(" w3") * 200])
+    assert fewbits(*words).document["results"][0]["predicted"] != before
 
 
 @pytest.mark.parametrize(

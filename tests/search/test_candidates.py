@@ -5,7 +5,8 @@ import fewbits
 from fewbits.errors import FewbitsError
 from fewbits.measure import size
 from fewbits.plan import Rule
-from fewbits.search.candidates import Space, space_of
+from fewbits.search.candidates import space_of
+from fewbits.search.space import Space
 from tests import tiny
 from tests.search.tiny import CANDIDATES
 

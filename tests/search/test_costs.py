@@ -1,9 +1,9 @@
 import pytest
 
-from fewbits.search.candidates import Option, Space, Unit
 from fewbits.search.costs import Clock, Costs
 from fewbits.search.limits import parse_limit
 from fewbits.search.pick import added
+from fewbits.search.space import Option, Space, Unit
 
 
 def units(*nbytes: tuple[int, ...]) -> Space:

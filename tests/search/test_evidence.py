@@ -6,7 +6,8 @@ from torch import nn
 
 from fewbits.measure import image_quality, text_quality
 from fewbits.measure.windows import cut
-from fewbits.search.evidence import Evidence, ImageVerification, Judge, LossVerification, TextVerification
+from fewbits.search.evidence import Evidence
+from fewbits.search.judge import ImageVerification, Judge, LossVerification, TextVerification
 from fewbits.search.store import Store
 from fewbits.search.trial import Trial
 from tests import tiny

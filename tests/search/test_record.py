@@ -7,7 +7,7 @@ import pytest
 from fewbits import planfile
 from fewbits.search import Goal, parse_limit
 from fewbits.search.explain import layer_facts
-from fewbits.search.record import scheme_counts, sensitivity_csv, tuned_csv, tuned_record
+from fewbits.search.record import sensitivity_csv, tuned_csv, tuned_record
 from fewbits.search.seek import Search
 from tests import tiny
 from tests.search.tiny import search, text
@@ -36,5 +36,5 @@ def test_a_line_for_each_layer_and_scheme(one: Search) -> None:
 
 
 def test_weights_by_scheme(one: Search) -> None:
-    counts = scheme_counts(one.space, one.space.uniform("mse:uint4g32"))
+    counts = one.space.counts(one.space.uniform("mse:uint4g32"))
     assert counts == [("mse:uint4g32", len(one.space.units), one.space.params)]

@@ -4,7 +4,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fewbits.search.store import Store, model_digest, store_for
+from fewbits.search.digest import model_digest
+from fewbits.search.store import Store, store_for
 
 
 def test_a_value_is_made_once_and_read_by_the_next_run(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from fewbits.errors import FewbitsError
-from fewbits.search.subject import DataSettings, subject
+from fewbits.search.settings import DataSettings
+from fewbits.search.subject import subject
 
 
 def test_demo_vision_is_tuned_by_the_digits_without_options() -> None:

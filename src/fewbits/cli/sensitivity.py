@@ -53,29 +53,28 @@ def command(
     fewbits sensitivity demo-vision --cheap --json
     """
     from fewbits.cli import show_search
-    from fewbits.search.seek import Search
-    from fewbits.search.settings import Settings
-    from fewbits.search.subject import DataSettings
+    from fewbits.search.settings import DataSettings, Settings
 
     names = ("report.html", "report.md", "sensitivity.json", "sensitivity.csv")
     if output is not None:
         _check(output, names, force=force)
     set_threads(threads)
     data = DataSettings(text=text, images=images, tokens=tokens, choose=choose, samples=samples, seed=seed)
-    found = tuning.searched(
-        model,
-        data,
-        candidates=candidate or list(tuning.SIX),
-        rules=rule,
-        skip=skip,
-        include=include,
-        together=together,
+    asked = tuning.Question(
+        model=model,
+        data=data,
+        settings=Settings(samples=samples, measure=not cheap, seed=seed),
+        candidates=tuple(candidate or tuning.SIX),
+        rules=tuple(rule or ()),
+        skip=tuple(skip or ()),
+        include=tuple(include or ()),
+        together=tuple(together or ()),
         classes=classes,
         device=device,
         trust_remote_code=trust_remote_code,
     )
-    settings = Settings(samples=samples, measure=not cheap, seed=seed)
-    search = Search(found.subject.loaded.model, found.subject.data, found.space, settings=settings)
+    found = tuning.searched(asked)
+    search = found.search
     show_search.sensitivity(model, search.sensitivities, found.subject.data.choose.unit)
     if output is not None:
         from fewbits.cli.save_sensitivity import save_sensitivity

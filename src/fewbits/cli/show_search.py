@@ -1,21 +1,18 @@
 """What `sensitivity` and `tune` print."""
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import fewbits
 from fewbits import machine
+from fewbits.cli.show_predicted import document
 from fewbits.cli.tables import console, mib, table
 from fewbits.evaluate.row import Row
 from fewbits.search.agreement import rank_correlation
-from fewbits.search.goal import Goal
 from fewbits.search.outcome import Tried, Tuned
-from fewbits.search.record import scheme_counts, sensitivity_record, tuned_record
-from fewbits.search.seek import Search
+from fewbits.search.record import sensitivity_record, tuned_record
 from fewbits.search.sensitivity import Sensitivities
 from fewbits.search.verdict import shown
 
@@ -51,7 +48,7 @@ def sensitivity(model: str, found: Sensitivities, unit: str) -> None:
 def tuned(model: str, result: Tuned, sources: Sequence[str]) -> None:
     """The plan, its limits, and what it measures beside the best uniform plan."""
     out, space = console(), result.space
-    body = [[s, f"{layers}", f"{weights:,}"] for s, layers, weights in scheme_counts(space, result.chosen.choice)]
+    body = [[s, f"{layers}", f"{weights:,}"] for s, layers, weights in space.counts(result.chosen.choice)]
     out.print(table(f"{model}: {space.bits(result.chosen.choice):.3f} bits a weight", ["scheme", "layers", "weights"], body))
     body = []
     for v in result.verdicts:
@@ -82,32 +79,6 @@ def tuned(model: str, result: Tuned, sources: Sequence[str]) -> None:
     out.print(f"[dim]{'; '.join(sources)}; {_times(result.seconds)}[/dim]")
 
 
-def predicted(model: str, search: Search, goal: Goal, *, json: bool) -> None:
-    """The plan as predicted, without measuring anything."""
-    from fewbits.errors import FewbitsError
-    from fewbits.search.pick import added
-
-    choice = search.predict(goal)
-    if choice is None:
-        raise FewbitsError("nothing that was measured so far says which plan keeps these limits: leave out --predict once")
-    space = search.space
-    body = [[s, f"{layers}", f"{weights:,}"] for s, layers, weights in scheme_counts(space, choice)]
-    out = console()
-    out.print(table(f"{model}: {space.bits(choice):.3f} bits a weight", ["scheme", "layers", "weights"], body))
-    loss = added(search.sensitivities.loss, choice)
-    out.print(f"{mib(space.nbytes(choice))} MiB, predicted loss {loss:.5g}; nothing was measured")
-    if json:
-        from fewbits import planfile
-
-        result = {
-            "model": model,
-            "plan": planfile.to_dict(space.plan(choice)),
-            "bytes": space.nbytes(choice),
-            "predicted": loss,
-        }
-        _document([result])
-
-
 def saved(folder: Path) -> None:
     """Where it is."""
     console().print(f"saved in {folder}, the report in {folder / 'report.html'}\n[dim]next: fewbits eval {folder}[/dim]")
@@ -126,12 +97,12 @@ def tuned_document(model: str, result: Tuned, row: Row | None) -> None:
     measures = {m.name: m.to_dict() for m in evidence.measures(result.protocol, result.digests["verified on"])}
     size = {"value": result.chosen.nbytes, "unit": "B"}
     data = {"model": model, "plan": str(result.plan), "measures": {"size": size, **measures}} if row is None else row.to_dict()
-    _document([{**data, "tune": tuned_record(result)}])
+    document([{**data, "tune": tuned_record(result)}])
 
 
 def sensitivity_document(model: str, found: Sensitivities) -> None:
     """The JSON document, on one line."""
-    _document([{"model": model, "sensitivity": sensitivity_record(found)}])
+    document([{"model": model, "sensitivity": sensitivity_record(found)}])
 
 
 def command_line() -> str:
@@ -148,7 +119,3 @@ def notes(sources: Sequence[str], protocol: str) -> list[tuple[str, str]]:
 
 def _times(seconds: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items() if name != "measured anew")
-
-
-def _document(results: list[dict[str, Any]]) -> None:
-    print(json.dumps({"fewbits": fewbits.__version__, "machine": machine.describe(), "results": results}, ensure_ascii=False))

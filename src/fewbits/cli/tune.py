@@ -1,7 +1,7 @@
 """`fewbits tune`: limits in, the plan out, measured."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from fewbits.cli.options import (
     threads_option,
     trust_option,
 )
+
+if TYPE_CHECKING:
+    from fewbits.search.goal import Goal
 
 _GOAL, _OUTPUT = "What is wanted", "Output"
 
@@ -89,13 +92,11 @@ def command(
     fewbits tune demo-vision --limit 'accuracy>=-1pt' --minimize size -o digits
     fewbits tune demo --limit 'decode_speed>=+20%' --limit 'memory<=12MiB' --context 512
     """
-    from fewbits.cli import show_search
     from fewbits.errors import FewbitsError
+    from fewbits.search.asked import keep
     from fewbits.search.goal import Goal
     from fewbits.search.limits import parse_limit
-    from fewbits.search.seek import Search
-    from fewbits.search.settings import Settings
-    from fewbits.search.subject import DataSettings
+    from fewbits.search.settings import DataSettings, Settings
     from fewbits.storage.folder import check_output
 
     goal = Goal.of([parse_limit(text) for text in limit or ()], minimize, maximize)
@@ -103,7 +104,6 @@ def command(
         raise FewbitsError("--predict saves nothing: leave out -o, or --predict")
     if output is not None:
         check_output(output, force=force)
-    set_threads(threads)
     data = DataSettings(
         text=text,
         images=images,
@@ -116,24 +116,30 @@ def command(
         samples=samples,
         seed=seed,
     )
-    found = tuning.searched(
-        model,
-        data,
-        candidates=candidate,
-        rules=rule,
-        skip=skip,
-        include=include,
-        together=together,
+    asked = tuning.Question(
+        model=model,
+        data=data,
+        settings=Settings(samples=samples, measure=measured, seed=seed, batch=batch, context=context),
+        candidates=tuple(candidate or ()),
+        rules=tuple(rule or ()),
+        skip=tuple(skip or ()),
+        include=tuple(include or ()),
+        together=tuple(together or ()),
         classes=classes,
         device=device,
         trust_remote_code=trust_remote_code,
     )
-    settings = Settings(samples=samples, measure=measured, seed=seed, batch=batch, context=context)
-    search = Search(found.subject.loaded.model, found.subject.data, found.space, settings=settings)
     if predict:
-        show_search.predicted(model, search, goal, json=json)
+        _predict(asked, goal, threads, json=json)
         return
+    set_threads(threads)
+    found = tuning.searched(asked)
+    search = found.search
+    from fewbits.cli import show_search
+
     tuned = search.run(goal)
+    if (store := asked.store()) is not None:
+        keep(store, search.known(), tuned.evidence)
     show_search.tuned(model, tuned, found.subject.sources)
     row = None
     if output is not None:
@@ -143,3 +149,18 @@ def command(
         show_search.saved(output)
     if json:
         show_search.tuned_document(model, tuned, row)
+
+
+def _predict(asked: tuning.Question, goal: "Goal", threads: int | None, *, json: bool) -> None:
+    """Answer from what was known when this was last asked, without torch; else once from the model."""
+    from fewbits.cli.show_predicted import predicted
+    from fewbits.search.asked import keep, recall
+
+    store = asked.store()
+    known = None if store is None else recall(store)
+    if known is None:
+        set_threads(threads)
+        known = tuning.searched(asked).search.known()
+        if store is not None:
+            keep(store, known, {})
+    predicted(asked.model, known, goal, json=json)

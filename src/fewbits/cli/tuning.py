@@ -1,13 +1,16 @@
 """Options that `sensitivity` and `tune` share."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from fewbits.search.candidates import Space
-    from fewbits.search.subject import DataSettings, Subject
+    from fewbits.search.seek import Search
+    from fewbits.search.settings import DataSettings, Settings
+    from fewbits.search.store import Store
+    from fewbits.search.subject import Subject
 
 _DATA, _SEARCH = "Data", "Search"
 SIX = ("mse:uint2g64/q8", "mse:uint3g64/q8", "mse:uint4g64/q8", "hqq:uint5g64/q8", "hqq:uint6g64/q8", "hqq:uint8g64/q8")
@@ -78,37 +81,56 @@ max_images_option = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is searched, as it was typed."""
+
+    model: str
+    data: "DataSettings"
+    settings: "Settings"
+    candidates: tuple[str, ...]
+    rules: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+    classes: int | None = None
+    device: str = "cpu"
+    trust_remote_code: bool = False
+
+    def store(self) -> "Store | None":
+        """Where what is known in the end is kept; None for what may change out of sight: hub ids, and data that are no files."""
+        from fewbits.models.names import resolve
+        from fewbits.search.asked import store_of
+
+        folder, names = resolve(self.model).folder, (self.data.text, self.data.images, self.data.verify)
+        files = [Path(name) for name in names if name is not None and name != "demo"]
+        if folder is None or self.device != "cpu" or not all(file.exists() for file in files):
+            return None
+        return store_of([folder, *files], asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Searched:
     """A model with its data, and what can be chosen for it."""
 
     subject: "Subject"
-    space: "Space"
+    search: "Search"
 
 
-def searched(
-    model: str,
-    data: "DataSettings",
-    *,
-    candidates: list[str] | None,
-    rules: list[str] | None,
-    skip: list[str] | None,
-    include: list[str] | None,
-    together: list[str] | None,
-    classes: int | None,
-    device: str,
-    trust_remote_code: bool,
-) -> Searched:
+def searched(asked: Question) -> Searched:
     """Load the model and lay out the search. What can be refused without the model is refused before it is loaded."""
     from fewbits.plan import Rule
     from fewbits.scheme import Scheme
+
+    fixed = [Rule(match=pattern, scheme=None) for pattern in asked.skip] + [Rule.parse(rule) for rule in asked.rules]
+    for scheme in asked.candidates:
+        Scheme.parse(scheme)
     from fewbits.search.candidates import DEFAULT, space_of
+    from fewbits.search.seek import Search
     from fewbits.search.subject import subject
 
-    fixed: list[Rule] = [Rule(match=pattern, scheme=None) for pattern in skip or ()]
-    fixed += [Rule.parse(rule) for rule in rules or ()]
-    wanted = tuple(candidates or DEFAULT)
-    for scheme in wanted:
-        Scheme.parse(scheme)
-    found = subject(model, data, classes=classes, device=device, trust_remote_code=trust_remote_code)
-    space = space_of(found.loaded.model, wanted, rules=fixed, include=tuple(include or ()), together=tuple(together or ()))
-    return Searched(subject=found, space=space)
+    found = subject(
+        asked.model, asked.data, classes=asked.classes, device=asked.device, trust_remote_code=asked.trust_remote_code
+    )
+    model = found.loaded.model
+    space = space_of(model, asked.candidates or DEFAULT, rules=fixed, include=asked.include, together=asked.together)
+    return Searched(subject=found, search=Search(model, found.data, space, settings=asked.settings))

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fewbits.search.candidates import Space, space_of
+    from fewbits.search.candidates import space_of
     from fewbits.search.frontier import Frontier, solve
     from fewbits.search.goal import Goal
     from fewbits.search.limits import Limit, parse_limit
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fewbits.search.seek import Search
     from fewbits.search.sensitivity import Sensitivities, sensitivities
     from fewbits.search.settings import Settings
+    from fewbits.search.space import Space
     from fewbits.search.tune import tune
     from fewbits.search.tunedata import TuneData, image_data, loss_data, text_data
 
@@ -23,7 +24,7 @@ _PUBLIC = {
     "Limit": "fewbits.search.limits",
     "LossRise": "fewbits.search.objective",
     "Sensitivities": "fewbits.search.sensitivity",
-    "Space": "fewbits.search.candidates",
+    "Space": "fewbits.search.space",
     "Search": "fewbits.search.seek",
     "Settings": "fewbits.search.settings",
     "TuneData": "fewbits.search.tunedata",

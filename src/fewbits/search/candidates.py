@@ -1,10 +1,7 @@
-"""The schemes that a search chooses among, and what each costs in each place of a model.
-
-A unit is what takes one scheme: a layer, layers that share one weight, or layers that the user wants alike (fused ones).
-"""
+"""The schemes that a search chooses among, and what each costs in each place of a model."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import cast
 
@@ -17,6 +14,7 @@ from fewbits.measure.size import size
 from fewbits.pieces import pieces
 from fewbits.plan import Decision, Plan, Rule
 from fewbits.scheme import KEEP, Scheme
+from fewbits.search.space import Option, Space, Unit
 
 # Widths, groups and methods; the scales in 8 bits, which cost next to nothing (0 to 1 % of KL) and pay for smaller groups.
 DEFAULT = (
@@ -32,80 +30,6 @@ DEFAULT = (
     "hqq:uint6g64/q8",
     "hqq:uint8g64/q8",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """What can be done to a unit: a scheme, or None to keep it; `nbytes` is what the unit then stores.
-
-    `candidate` is the scheme that the user named, which differs from `scheme` where its groups do not divide the layer.
-    """
-
-    scheme: Scheme | None
-    nbytes: int
-    candidate: str
-
-    def __str__(self) -> str:
-        return str(self.scheme or KEEP)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """Layers that take one scheme. `layers` own their weights, `tied` read those of one of them."""
-
-    name: str
-    layers: tuple[str, ...]
-    tied: tuple[str, ...]
-    params: int
-    options: tuple[Option, ...]
-
-    def option_of(self, candidate: str) -> int:
-        """The index of what this candidate comes to here; what is kept if it has no form that fits."""
-        found = [i for i, option in enumerate(self.options) if candidate in option.candidate.split()]
-        return found[0] if found else len(self.options) - 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Space:
-    """Every plan that can be chosen: the units with their options, and `fixed` bytes of all that is not searched.
-
-    `candidates` are in the order given; `rules` decide layers that are not searched, as the user wants them.
-    """
-
-    units: tuple[Unit, ...]
-    fixed: int
-    candidates: tuple[str, ...]
-    rules: tuple[Rule, ...]
-    total_params: int
-
-    def nbytes(self, choice: Sequence[int]) -> int:
-        """Bytes of the whole model under a choice."""
-        return self.fixed + sum(unit.options[c].nbytes for unit, c in zip(self.units, choice, strict=True))
-
-    def bits(self, choice: Sequence[int]) -> float:
-        """Bits a weight of the searched layers, scales and zero points included."""
-        return 8 * (self.nbytes(choice) - self.fixed) / self.params
-
-    @property
-    def params(self) -> int:
-        return sum(unit.params for unit in self.units)
-
-    def uniform(self, candidate: str) -> tuple[int, ...]:
-        """The choice that gives every unit this candidate."""
-        return tuple(unit.option_of(candidate) for unit in self.units)
-
-    def kept(self) -> tuple[int, ...]:
-        """The choice that changes nothing."""
-        return tuple(len(unit.options) - 1 for unit in self.units)
-
-    def plan(self, choice: Sequence[int]) -> Plan:
-        """The choice as a plan that `quantize` takes."""
-        rules = [
-            Rule(match=_literal(name), scheme=unit.options[c].scheme)
-            for unit, c in zip(self.units, choice, strict=True)
-            for name in (*unit.layers, *unit.tied)
-        ]
-        return Plan(rules=(*self.rules, *rules), on_misfit="error")
 
 
 def space_of(
@@ -208,13 +132,6 @@ def _saved(model: nn.Module, decision: Decision) -> int:
         return 0
     layer = model.get_submodule(decision.name)
     return cast(Tensor, layer.weight).nbytes - stored_bytes(layer, decision.scheme)
-
-
-def _literal(name: str) -> str:
-    """A pattern that matches this very name."""
-    import re
-
-    return name if not set(name) & set("*?[") else f"re:{re.escape(name)}"
 
 
 def _common(names: Sequence[str]) -> str:

@@ -46,8 +46,15 @@ class Stopwatch:
         """The table of a measure. Raises FewbitsError where the model cannot be timed so."""
         self._check(measure)
         self.trial.apply(self.trial.space.kept())
-        found = self.store.get(f"clock {measure} {self._own} {self._names()}", lambda: self._timed(measure))
-        return Clock(**found)
+        return Clock(**self.store.get(self._key(measure), lambda: self._timed(measure)))
+
+    def known(self, measure: str) -> Clock | None:
+        """The table, where the layers were timed before."""
+        found = self.store.known(self._key(measure))
+        return None if found is None else Clock(**found)
+
+    def _key(self, measure: str) -> str:
+        return f"clock {measure} {self._own} {self._names()}"
 
     def measure(self, measure: str, choice: Sequence[int]) -> Measure:
         """A plan in quantized layers on this machine's kernels, the original in turn with it."""

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fewbits.search.candidates import Space
 from fewbits.search.frontier import Side, Table
 from fewbits.search.limits import Limit
+from fewbits.search.space import Space
 
 PER_SECOND = ("decode_speed",)  # measures that are rates: `items` of a step over its seconds
 

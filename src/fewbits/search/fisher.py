@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fewbits.progress import track
-from fewbits.search.candidates import Unit
 from fewbits.search.objective import Objective
+from fewbits.search.space import Unit
 from fewbits.search.store import Store
 from fewbits.search.trial import Trial
 

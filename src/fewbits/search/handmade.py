@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from fewbits.formats import Format
-from fewbits.search.candidates import Space
+from fewbits.search.space import Space
 
 Choice = tuple[int, ...]
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fewbits.progress import track
-from fewbits.search.candidates import Space
-from fewbits.search.evidence import Judge
 from fewbits.search.frontier import Table
 from fewbits.search.handmade import handmade_plans, uniform_plans
+from fewbits.search.judge import Judge
 from fewbits.search.measured import Bench
 from fewbits.search.outcome import Tried
 from fewbits.search.pick import Choice, added
+from fewbits.search.space import Space
 
 NEAR = 0.85  # of the plan's bytes: a uniform plan that takes less is not held against it
 UNIFORM = 3  # uniform plans that are measured on the verification data

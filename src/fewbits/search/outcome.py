@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 from fewbits.measure.result import Measure
 from fewbits.plan import Plan
-from fewbits.search.candidates import Space
 from fewbits.search.costs import Costs
 from fewbits.search.evidence import Evidence
 from fewbits.search.frontier import Table
 from fewbits.search.goal import Goal
 from fewbits.search.pick import Choice
 from fewbits.search.sensitivity import Sensitivities
+from fewbits.search.space import Space
 from fewbits.search.verdict import Verdict
 
 
@@ -62,3 +62,9 @@ class Tuned:
     @property
     def space(self) -> Space:
         return self.sensitivities.space
+
+    @property
+    def evidence(self) -> dict[Choice, Evidence]:
+        """What the plans measured on the verification data, the original among them."""
+        found = {tried.choice: tried.evidence for tried in self.tried if tried.evidence is not None}
+        return {self.space.kept(): self.original, **found}

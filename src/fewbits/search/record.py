@@ -1,17 +1,16 @@
 """What tuning came to, as plain data for JSON and CSV."""
 
 import csv
-from collections import Counter
 from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
 from fewbits import planfile
-from fewbits.search.candidates import Space
 from fewbits.search.evidence import Evidence
 from fewbits.search.explain import LayerFacts
 from fewbits.search.outcome import Tried, Tuned
 from fewbits.search.sensitivity import Sensitivities
+from fewbits.search.space import Space
 from fewbits.search.verdict import Verdict
 
 
@@ -79,16 +78,6 @@ def tuned_csv(tuned: Tuned) -> str:
         values = ["" if t.evidence is None else t.evidence.value(name) for name in names]
         writer.writerow([t.kind, t.name, t.nbytes, tuned.space.bits(t.choice), t.predicted, t.measured, t.se, *values])
     return text.getvalue()
-
-
-def scheme_counts(space: Space, choice: Sequence[int]) -> list[tuple[str, int, int]]:
-    """The schemes of a plan, with how many layers and weights take each, the most weights first."""
-    layers: Counter[str] = Counter()
-    weights: Counter[str] = Counter()
-    for unit, c in zip(space.units, choice, strict=True):
-        layers[str(unit.options[c])] += len(unit.layers)
-        weights[str(unit.options[c])] += unit.params
-    return [(scheme, layers[scheme], count) for scheme, count in weights.most_common()]
 
 
 def _tried(tried: Tried, space: Space) -> dict[str, Any]:

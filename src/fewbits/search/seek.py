@@ -8,22 +8,25 @@ from time import perf_counter
 from torch import nn
 
 from fewbits.measure.result import Measure
-from fewbits.search.candidates import Space
 from fewbits.search.clocks import Stopwatch
 from fewbits.search.costs import Costs
-from fewbits.search.evidence import Judge
+from fewbits.search.digest import model_digest
 from fewbits.search.frontier import Side, Table, solve
 from fewbits.search.goal import Goal
+from fewbits.search.judge import Judge
+from fewbits.search.limits import SPEEDS
 from fewbits.search.looking import Looking
 from fewbits.search.measured import Bench
 from fewbits.search.memory import cache_bytes
 from fewbits.search.nearest import impossible, too_dear
 from fewbits.search.outcome import Tried, Tuned
 from fewbits.search.pick import Choice, added, best_within, ladder
+from fewbits.search.predict import Known
 from fewbits.search.refine import refine
 from fewbits.search.sensitivity import Sensitivities, sensitivities
 from fewbits.search.settings import Settings
-from fewbits.search.store import Store, model_digest, store_for
+from fewbits.search.space import Space
+from fewbits.search.store import Store, store_for
 from fewbits.search.trial import Trial
 from fewbits.search.tunedata import TuneData
 from fewbits.search.verdict import Verdict, judge_limits
@@ -80,23 +83,15 @@ class Search:
         self.seconds["sensitivities"] = perf_counter() - began
         return found
 
-    def predict(self, goal: Goal) -> Choice | None:
-        """The plan for a goal from the sensitivities and what was measured so far; nothing is measured.
+    def known(self) -> Known:
+        """All that can be told from without measuring anything more."""
+        timed = {name: clock for name in SPEEDS if (clock := self.watch.known(name)) is not None}
+        costs = replace(self.costs, clocks={**timed, **self.costs.clocks})
+        return Known(loss=self.sensitivities.loss, costs=costs, evidence=self.judge.known)
 
-        Limits on quality are read off the plans of the ladder that were verified before: the cheapest of them that holds. None
-        where no plan keeps the limits on costs, or none was verified that keeps those on quality.
-        """
-        sides = [self.costs.side(limit) for limit in goal.costs]
-        if not goal.is_added:
-            return best_within(self.sensitivities.loss, sides)
-        original = self.judge.known(self.space.kept())
-        for choice in ladder(self.sensitivities.loss, self.costs.table(goal.target), sides) if original else ():
-            evidence = self.judge.known(choice)
-            if evidence is not None and original is not None:
-                verdicts = judge_limits(goal.limits, evidence, original, self.costs, choice, {})
-                if all(v.holds for v in verdicts):
-                    return choice
-        return None
+    def predict(self, goal: Goal) -> Choice | None:
+        """The plan for a goal from the sensitivities and what was measured so far (`Known.predict`)."""
+        return self.known().predict(goal)
 
     def run(self, goal: Goal) -> Tuned:
         """Find the plan for some limits. Raises FewbitsError with the nearest possible where there is none."""

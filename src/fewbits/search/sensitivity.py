@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from math import sqrt
 
-from fewbits.search.candidates import Space
 from fewbits.search.fisher import fisher_scores
 from fewbits.search.frontier import Frontier, Table, frontier
 from fewbits.search.measured import Bench
 from fewbits.search.objective import Objective
+from fewbits.search.space import Space
 
 LEAST = 1e-12  # a loss below it is none: float32 cannot tell
 

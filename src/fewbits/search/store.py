@@ -12,9 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 VERSION = 1  # of the figures: raise it when the same names would come to other numbers
 
 
@@ -34,9 +31,14 @@ class Store:
         if value is None:
             value = make()
             self.made += 1
-            self._write(key, value)
+            self.put(key, value)
         self._known[key] = value
         return value
+
+    def put(self, key: str, value: Any) -> None:
+        """Store a value, in place of what there is."""
+        self._known[key] = value
+        self._write(key, value)
 
     def known(self, key: str) -> Any:
         """What is stored under the key; None where nothing is."""
@@ -75,13 +77,3 @@ def store_for(*parts: str, cache: Path | None = None) -> Store:
 def cache_folder() -> Path:
     """`$XDG_CACHE_HOME/fewbits/search`, or the same under ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fewbits" / "search"
-
-
-def model_digest(model: nn.Module) -> str:
-    """`sha256:...` of the names, shapes, types and values of all that a model stores, and of its class."""
-    whole = hashlib.sha256(type(model).__name__.encode())
-    for name, tensor in model.state_dict().items():
-        if isinstance(tensor, torch.Tensor):
-            whole.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            whole.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return f"sha256:{whole.hexdigest()}"

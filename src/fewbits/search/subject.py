@@ -9,28 +9,10 @@ from fewbits.apply import plan_of
 from fewbits.errors import FewbitsError
 from fewbits.measure.running import config_value
 from fewbits.models import Loaded
+from fewbits.search.settings import DataSettings
 from fewbits.search.tunedata import SHORT, WINDOW, TuneData, image_data, text_data
 
 CARRIED = "demo-vision"  # the classifier whose images come along too
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSettings:
-    """What is read. `verify` is a text or images of their own; without it a part of the other data is kept for it.
-
-    `tokens` and `choose` are the tokens and images that plans are chosen by, `max_tokens` and `max_images` those verified on.
-    """
-
-    text: str | None = None
-    images: str | None = None
-    verify: str | None = None
-    tokens: int = 4096
-    choose: int = 400
-    max_tokens: int = 10_000
-    max_images: int = 1_600
-    protocol: str = "windows:512"
-    samples: int = 64
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from fewbits.layers import replacement_for, round_rows
 from fewbits.scheme import Scheme
-from fewbits.search.candidates import Space, Unit
 from fewbits.search.objective import Objective
 from fewbits.search.prefix import Prefix
+from fewbits.search.space import Space, Unit
 from fewbits.tensor import QuantizedTensor
 
 MOST_BYTES = 4 << 30  # of quantized weights that are kept for the next time

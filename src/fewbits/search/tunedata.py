@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fewbits.errors import FewbitsError
 from fewbits.measure.windows import cut
-from fewbits.search.evidence import ImageVerification, LossVerification, TextVerification, Verification
+from fewbits.search.judge import ImageVerification, LossVerification, TextVerification, Verification
 from fewbits.search.objective import Divergence, LossRise, Objective, digest_of, spread_windows
 
 WINDOW, SHORT = 256, 128  # tokens: of the windows chosen by, and of those that gradients are taken on

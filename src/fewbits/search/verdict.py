@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
+from typing import TYPE_CHECKING
 
 from fewbits.errors import FewbitsError
-from fewbits.measure.result import Measure
 from fewbits.search.costs import Costs
 from fewbits.search.evidence import Z95, Evidence
 from fewbits.search.limits import Limit
+
+if TYPE_CHECKING:
+    from fewbits.measure.result import Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,7 @@ def judge_limits(
     original: Evidence,
     costs: Costs,
     choice: Sequence[int],
-    speeds: Mapping[str, Measure],
+    speeds: "Mapping[str, Measure]",
 ) -> tuple[Verdict, ...]:
     """A verdict on each limit; a speed that is not measured yet is judged as predicted.
 
@@ -61,7 +64,7 @@ def judge_limits(
     )
 
 
-def _cost(limit: Limit, costs: Costs, choice: Sequence[int], measured: Measure | None) -> Verdict:
+def _cost(limit: Limit, costs: Costs, choice: Sequence[int], measured: "Measure | None") -> Verdict:
     value = costs.value(limit.measure, choice) if measured is None else float(measured.value)
     return Verdict(limit=limit, value=value, worst=value, bound=limit.bound(costs.original(limit.measure)))
 

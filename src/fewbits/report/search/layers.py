@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from fewbits.report.cells import short
 from fewbits.report.page import Cell, Column, Line, Table
-from fewbits.search.candidates import Space
 from fewbits.search.explain import LayerFacts
 from fewbits.search.frontier import Table as Losses
+from fewbits.search.space import Space
 
 MOST = 12
 

@@ -6,8 +6,8 @@ from math import log10
 from fewbits.report.cells import short
 from fewbits.report.charts.theme import INK, LINE, SERIES, Sheet, drawn
 from fewbits.report.page import Cell, Column, Figure, Line, Table
-from fewbits.search.candidates import Space
 from fewbits.search.frontier import Table as Losses
+from fewbits.search.space import Space
 
 ROW, LABELS = 17, 60  # pixels a layer, and for the names of schemes
 FAINT, FLOOR = 0.06, 1e-6  # of the colour; loss below which a cell is empty

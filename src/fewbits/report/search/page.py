@@ -11,7 +11,6 @@ from fewbits.report.search.layers import why_table
 from fewbits.report.search.map import scheme_map
 from fewbits.search.explain import LayerFacts
 from fewbits.search.outcome import Tried, Tuned
-from fewbits.search.record import scheme_counts
 from fewbits.search.sensitivity import Sensitivities
 from fewbits.search.verdict import shown
 
@@ -134,7 +133,7 @@ def _measured(tuned: Tuned) -> Table:
 def _schemes(tuned: Tuned) -> Table:
     rows = [
         Line(cells=(scheme, Cell(text=f"{layers}"), Cell(text=f"{weights:,}")))
-        for scheme, layers, weights in scheme_counts(tuned.space, tuned.chosen.choice)
+        for scheme, layers, weights in tuned.space.counts(tuned.chosen.choice)
     ]
     return Table(columns=(Column(head="scheme"), Column(head="layers"), Column(head="weights")), rows=rows)
 
