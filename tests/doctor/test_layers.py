@@ -1,6 +1,7 @@
 """Timing of a layer: every side and batch once, with the bytes of what is stored."""
 
 import pytest
+import torch
 from torch import nn
 
 from fewbits.doctor.layers import FLOAT, LayerTime, layer_bytes, time_layer
@@ -17,6 +18,16 @@ def test_every_side_on_every_batch() -> None:
     plain, four, eight = times[:3]
     assert (plain.nbytes, four.nbytes) == (48 * 64 * 4, 48 * 64 // 2 + 48 * 2 * 4)
     assert (plain.kernel, four.kernel, eight.kernel) == (False, cpu.running(), False)
+
+
+def test_quantizing_by_threads() -> None:
+    """fp8 is rounded piece by piece in threads of their own, as everything is where there are no kernels."""
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert len(time_layer(2048, 1024, ["fp8"], [1])) == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_rate_is_bytes_a_second() -> None:

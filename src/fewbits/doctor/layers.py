@@ -46,9 +46,10 @@ class LayerTime:
 
 def time_layer(rows: int, cols: int, formats: Sequence[str], batches: Sequence[int]) -> list[LayerTime]:
     """Times of a layer in float32 and in some formats, for each batch. Raises FewbitsError where a group does not divide it."""
+    # Quantizing uses threads, which inference mode does not reach: its tensors are none that they may write.
+    plain = nn.Linear(cols, rows, bias=False).requires_grad_(False)
+    sides = {FLOAT: _copies(plain)} | {name: _copies(_quantized(plain, name)) for name in dict.fromkeys(formats)}
     with torch.inference_mode():
-        plain = nn.Linear(cols, rows, bias=False)
-        sides = {FLOAT: _copies(plain)} | {name: _copies(_quantized(plain, name)) for name in dict.fromkeys(formats)}
         return [found for batch in batches for found in _in_turn(sides, torch.randn(batch, cols), rows)]
 
 
