@@ -38,6 +38,15 @@ def test_every_kind_of_row() -> None:
     assert rows[-1].options == {"kind": "nf4", "double": True}
 
 
+def test_rules_of_one_scheme_are_a_point_of_its_line() -> None:
+    head = START + "  - {rules: {lm_head: 'rtn:int4g64', '*': 'rtn:int4g64'}"
+    named, plain = spec(head + ", series: all}\n").rows[0], spec(head + "}\n").rows[0]
+    assert (named.series, named.bits, named.group) == ("all", 4.0, 64)
+    assert (plain.series, plain.bits, plain.group) == ("rtn:intg64", 4.0, 64)
+    for rules in ("{lm_head: keep, '*': 'rtn:int4'}", "{'*mlp*': 'rtn:int4'}", "{lm_head: 'rtn:int8', '*': 'rtn:int4'}"):
+        assert spec(START + f"  - {{rules: {rules}}}\n").rows[0].bits is None
+
+
 def test_reported_figures_find_their_rows() -> None:
     rows = spec(
         START

@@ -79,7 +79,8 @@ def _row(value: Value, given: Mapping[str, Value], what: str, at: Mapping[str, A
         rules = tuple((rule.match, str(rule.scheme or KEEP)) for rule in plan.rules)
         return RowSpec(label=name or path.stem, rules=(*skip, *rules), series=series, **common)
     rules = _rules(given["rules"], at)
-    return RowSpec(label=name or " ".join(f"{m}={s}" for m, s in rules), rules=(*skip, *rules), series=series, **common)
+    label = name or " ".join(f"{m}={s}" for m, s in rules)
+    return RowSpec(label=label, rules=(*skip, *rules), **common | _uniform(rules) | ({"series": series} if series else {}))
 
 
 def _scheme(
@@ -166,6 +167,12 @@ def _place(scheme: str) -> dict[str, Any]:
     grain = {"channel": 0, "tensor": 0}.get(form.granularity, form.group)
     rest = str(form).replace(f"{form.kind}{form.bits}", form.kind, 1)
     return {"series": f"{method}:{rest}" if method else rest, "bits": float(form.bits), "group": grain}
+
+
+def _uniform(rules: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The same for rules that give all layers one scheme, such as those that name layers which are kept by default."""
+    schemes = {scheme for _, scheme in rules}
+    return _place(*schemes) if len(schemes) == 1 and KEEP not in schemes and "*" in dict(rules) else {}
 
 
 def _with_reported(rows: list[RowSpec], combinations: list[dict[str, Any]], given: Mapping[str, Value]) -> list[RowSpec]:
