@@ -123,7 +123,7 @@ def test_gpt_2_has_plain_mlps_biased_norms_and_positions(listening: dict[str, in
 def test_short_contexts_are_spread_over_more_blocks(listening: dict[str, int]) -> None:
     structure = _llama({"*": "uint4g64"})
     short = StepEngine(structure, max_len=1024)
-    assert (listening["RT"], listening["AHEAD"], short._args.splits) == (1, 4, 16)
+    assert (listening["RT"], listening["AHEAD"], short._args.splits) == (1, 2, 16)
     StepEngine(structure, max_len=2048)
     assert (listening["RT"], listening["AHEAD"]) == (2, 2)
 
@@ -131,7 +131,7 @@ def test_short_contexts_are_spread_over_more_blocks(listening: dict[str, int]) -
 def test_the_ring_takes_the_shared_memory_that_is_left(listening: dict[str, int]) -> None:
     engine = StepEngine(_llama({"*": "uint4g64"}), max_len=64)
     args = engine._args
-    assert args.ring_bytes == args.slots * listening["SLOT"]
+    assert args.ring_bytes == listening["SLOTS"] * listening["SLOT"]
     used = args.ring_bytes + args.x_bytes + listening["SMALL"] + 4 * args.norm_bytes
     assert used == engine._kernel.shared <= 232_448 < used + listening["SLOT"]  # type: ignore[attr-defined]
 

@@ -5,7 +5,7 @@ import ctypes
 QKV, ATTEND, OUT, GATED, PLAIN, DOWN, HEAD = range(7)  # types of phases
 RAW = 16  # kind of plain rows; other kinds are KernelWeight's
 SLOT = 18_432  # bytes of a ring slot: 32 tiles of 4 bits with their scales, 16 of 8 bits, 16 KiB of plain rows
-SMALL = 24_576  # bytes kept for struct Shared
+SMALL = 27_648  # bytes kept for struct Shared
 WARPS, BATCH, NORMED = 16, 8, 4  # warps that compute, tiles they sum at a time, norms' weights that are brought ahead
 MOST_INPUTS = 32_768
 MOST_PHASES = 304  # of a step
@@ -42,7 +42,7 @@ class Args(ctypes.Structure):
     _fields_ = (
         *((n, _P) for n in ("h", "qkv", "act", "parts", "part_sums", "best", "keys", "values", "cos", "sin")),
         *((n, _P) for n in ("embed", "embed_meta", "positions", "tokens", "logits", "phase_list", "profile")),
-        *((n, _I) for n in ("phases", "slots", "steps", "pos")),
+        *((n, _I) for n in ("phases", "steps", "pos")),
         *((n, _I) for n in ("hidden", "heads", "kv_heads", "max_len", "splits")),
         *((n, _I) for n in ("embed_kind", "embed_m", "rep_inverse", "rope_dim")),
         *((n, ctypes.c_float) for n in ("eps", "attn_scale", "inv_temperature")),

@@ -10,15 +10,15 @@ DEV u64 one_phase(const Args& a, const Phase& whole, int2 units, Ring& ring, cha
     return best;
   }
   const bool works = units.x < units.y;
-  // Who owns no rows must not wait for inputs either: the others would not wait for him before they write new ones. The first phase
-  // finds the scale of the norms, for which nothing is exchanged.
+  // Who owns no rows must not wait for inputs either: the others would not wait for him before they write new ones.
   if (ph.norm) {
     NormWeights weights;
     const u32 at = now.norms % NORMED;
     mbar_wait(&sh.norm_full[at], now.norms / NORMED & 1);
     const char* mine = norms + at * a.norm_bytes;
     weights.load(ph.kb, mine);
-    if (works || first) normed(a, ph, x, sh, now, first, weights, mine);
+    if (works) normed(a, ph, x, sh, now, first, weights, mine);
+    else if (first) consumers_sync();  // x holds the step's inputs, which others may still read
     free_slot(&sh.norm_empty[at]);
   } else if (works) gathered(a, ph, x, sh, now);
   if (works) {
@@ -31,7 +31,7 @@ DEV u64 one_phase(const Args& a, const Phase& whole, int2 units, Ring& ring, cha
   return best;
 }
 DEV void consume(const Args& a, const char* memory, char* x, const char* norms, Shared& sh) {
-  Ring ring = {memory, sh.full, sh.empty, (u32)a.slots, 0, 0};
+  Ring ring = {memory, sh.full, sh.empty, 0, 0};
   State now = {};
   int token = __ldcg(a.tokens + a.pos);
 #pragma unroll 1
@@ -64,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 128, 1) decode_steps(co
   char *ring = memory, *x = memory + a.ring_bytes, *norms = x + a.x_bytes;
   Shared& sh = *(Shared*)(norms + NORMED * a.norm_bytes);
   if (threadIdx.x == 0) {
-    for (int i = 0; i < a.slots; i++) mbar_init(&sh.full[i], 1), mbar_init(&sh.empty[i], WARPS);
+    for (int i = 0; i < SLOTS; i++) mbar_init(&sh.full[i], 1), mbar_init(&sh.empty[i], WARPS);
     for (int i = 0; i < HEADS; i++) mbar_init(&sh.head_full[i], 1), mbar_init(&sh.head_empty[i], WARPS);
     for (int i = 0; i < NORMED; i++) mbar_init(&sh.norm_full[i], 1), mbar_init(&sh.norm_empty[i], WARPS);
   }

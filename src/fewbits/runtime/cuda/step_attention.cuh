@@ -1,17 +1,14 @@
 // Attention of one token over the cache: blocks share the heads and, where the context is long, the keys of a head.
+//
+// The cache is f16 whatever the model's type: bf16's 8 bits cost a trained Llama of 28 M parameters a divergence of 4e-5, f16's 11 2e-6.
 DEV void unpacked(float (&to)[8], uint4 w) {
   const u32 v[4] = {w.x, w.y, w.z, w.w};
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-#if BF16
-    to[2 * i] = low_bf16(v[i]), to[2 * i + 1] = high_bf16(v[i]);
-#else
-    to[2 * i] = half_to_float(v[i]), to[2 * i + 1] = half_to_float(v[i] >> 16);
-#endif
-  }
+  for (int i = 0; i < 4; i++) to[2 * i] = half_to_float(v[i]), to[2 * i + 1] = high_to_float(v[i]);
 }
 struct Span {  // which keys of which heads are this block's
   int split, kv, head, begin, end;
+  int newest;  // the key that is not stored yet, if this block has it, else -1
   bool active;
   u16 *kc, *vc;
   DEV Span(const Args& a, int layer, int pos) {
@@ -21,7 +18,7 @@ struct Span {  // which keys of which heads are this block's
     for (split = 0, head = blockIdx.x; head >= groups; split++) head -= groups;
     head *= RT, kv = head * a.rep_inverse >> 16;
     const int per = splits == 1 ? keys : (keys + splits - 1) / splits;
-    begin = split * per, end = min(keys, begin + per);
+    begin = split * per, end = min(keys, begin + per), newest = end == keys ? pos : -1;
     const u64 base = ((u64)layer * a.kv_heads + kv) * a.max_len * HD;
     kc = (u16*)a.keys + base, vc = (u16*)a.values + base;
   }
@@ -68,8 +65,8 @@ struct Room {  // in the memory of the inputs
   float queries[RT * HD], newest[2 * HD], sums[WARPS * SUMS], top[WARPS][RT], total[WARPS][RT];
 };
 
-DEV void take_queries(const Args& a, const Span& s, const Rotation& turn, Room& room, const State& now, bool has_newest) {
-  if (turn.job >= RT + (has_newest ? 2 : 0)) return;
+DEV void take_queries(const Args& a, const Span& s, const Rotation& turn, Room& room, const State& now) {
+  if (turn.job >= RT + (s.newest >= 0 ? 2 : 0)) return;
   const int head = turn.job < RT ? s.head + turn.job : a.heads + (turn.job - RT) * a.kv_heads + s.kv;
   const u64* from = a.qkv + head * (HD / 2);
   float2 v = await(from + turn.d / 2, now.tag());
@@ -81,16 +78,16 @@ DEV void take_queries(const Args& a, const Span& s, const Rotation& turn, Room& 
     *(float2*)(room.queries + turn.job * HD + turn.d) = make_float2(v.x * a.attn_scale, v.y * a.attn_scale);
     return;
   }
-  const u16 low = to16(v.x), high = to16(v.y);
-  *(u32*)((turn.job == RT ? s.kc : s.vc) + now.pos * HD + turn.d) = low | (u32)high << 16;
-  *(float2*)(room.newest + (turn.job - RT) * HD + turn.d) = make_float2(from16(low), from16(high));
+  const u32 both = finite_halves(v.x, v.y);
+  *(u32*)((turn.job == RT ? s.kc : s.vc) + now.pos * HD + turn.d) = both;
+  *(float2*)(room.newest + (turn.job - RT) * HD + turn.d) = make_float2(half_to_float(both), high_to_float(both));
 }
 
 struct Online {  // a warp's softmax so far
   float top[RT], total[RT], acc[RT][PAIRS][2];
 };
 // Scores of a warp's keys, kept by the lanes that share a key.
-DEV void scores(const Span& s, const Rows& rows, const Room& room, int first, int pos, Online& on, float (&p)[AHEAD][RT]) {
+DEV void scores(const Span& s, const Rows& rows, const Room& room, int first, Online& on, float (&p)[AHEAD][RT]) {
   const int lane = threadIdx.x & 31, d0 = lane % LPK * 8;
   float top[RT];
 #pragma unroll
@@ -100,7 +97,7 @@ DEV void scores(const Span& s, const Rows& rows, const Room& room, int first, in
     const int key = first + s.at(n) + lane / LPK;
     float k[8];
     unpacked(k, rows.key[n]);
-    if (key == pos && d0 < HD) {
+    if (key == s.newest && d0 < HD) {
 #pragma unroll
       for (int i = 0; i < 8; i++) k[i] = room.newest[d0 + i];
     }
@@ -133,7 +130,7 @@ DEV void scores(const Span& s, const Rows& rows, const Room& room, int first, in
     }
   }
 }
-DEV void add_values(const Span& s, const Rows& rows, const Room& room, int first, int pos, Online& on, const float (&p)[AHEAD][RT]) {
+DEV void add_values(const Span& s, const Rows& rows, const Room& room, int first, Online& on, const float (&p)[AHEAD][RT]) {
   const int lane = threadIdx.x & 31;
 #pragma unroll
   for (int n = 0; n < AHEAD * SUBS; n++) {
@@ -143,12 +140,8 @@ DEV void add_values(const Span& s, const Rows& rows, const Room& room, int first
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
       const int d = i * 64 + lane * 2;
-#if BF16
-      float v0 = low_bf16(rows.value[n][i]), v1 = high_bf16(rows.value[n][i]);
-#else
-      float v0 = half_to_float(rows.value[n][i]), v1 = half_to_float(rows.value[n][i] >> 16);
-#endif
-      if (first + s.at(n / SUBS) + n % SUBS == pos && d < HD) v0 = room.newest[HD + d], v1 = room.newest[HD + d + 1];
+      float v0 = half_to_float(rows.value[n][i]), v1 = high_to_float(rows.value[n][i]);
+      if (first + s.at(n / SUBS) + n % SUBS == s.newest && d < HD) v0 = room.newest[HD + d], v1 = room.newest[HD + d + 1];
 #pragma unroll
       for (int r = 0; r < RT; r++) on.acc[r][i][0] += f[r] * v0, on.acc[r][i][1] += f[r] * v1;
     }
@@ -186,7 +179,7 @@ DEV void send_parts(const Args& a, const Span& s, const Room& room, const State&
     o0 += __shfl_xor_sync(~0u, o0, o), o1 += __shfl_xor_sync(~0u, o1, o), total += __shfl_xor_sync(~0u, total, o);
   }
   const int at = s.split * a.heads + s.head + r;
-  const float f = s.begin == 0 && s.end == now.pos + 1 ? inverse(total) : 1.f;  // a single split is whole
+  const float f = s.begin == 0 && s.newest >= 0 ? inverse(total) : 1.f;  // a single split is whole
   if (!part) send(a.parts + place_of(at * (HD / 2) + d / 2), packed(o0 * f, o1 * f, now.done + 1));
   if (!part && !d) send(a.part_sums + at, packed(top, total, now.done + 1));
 }
@@ -195,11 +188,10 @@ DEV void attend(const Args& a, int layer, char* x, const State& now, Shared& sh)
   const Span span(a, layer, now.pos);
   if (!span.active) return;
   Room& room = *(Room*)x;
-  const bool has_newest = span.end == now.pos + 1;
   const Rotation turn(a, now.pos);
   Rows rows;
   rows.load(span, span.begin, min(now.pos, span.end));
-  take_queries(a, span, turn, room, now, has_newest);
+  take_queries(a, span, turn, room, now);
   MARK(1);
   consumers_sync();
   MARK(2);
@@ -214,8 +206,8 @@ DEV void attend(const Args& a, int layer, char* x, const State& now, Shared& sh)
   for (int first = span.begin; first < span.end; first += SPLIT_KEYS) {
     if (first != span.begin) rows.load(span, first, now.pos);
     float p[AHEAD][RT];
-    scores(span, rows, room, first, now.pos, on, p);
-    add_values(span, rows, room, first, now.pos, on, p);
+    scores(span, rows, room, first, on, p);
+    add_values(span, rows, room, first, on, p);
   }
   keep_online(on, room);
   MARK(3);

@@ -1,8 +1,8 @@
 // What all parts of the decode step share: the tables that describe it, its shared memory, barriers of a block.
 //
-// Compiled with HD (head size), RT (query heads that share a pass over keys), AHEAD (keys a lane asks for at a time), SLOT (bytes of
-// a ring slot), SMALL (bytes for struct Shared), BF16 (16-bit type), PROFILE, KINDS (the sorts of weights that occur, as bits),
-// LAYERNORM (else RMSNorm), ACT (activation), NORMS (normed inputs of a lane, in fours).
+// Compiled with HD (head size), RT (query heads that share a pass over keys), AHEAD (keys a lane asks for at a time), SLOTS and SLOT
+// (of the ring, and bytes of one), SMALL (bytes for struct Shared), BF16 (16-bit type), PROFILE, KINDS (the sorts of weights that occur,
+// as bits), LAYERNORM (else RMSNorm), ACT (activation), NORMS (normed inputs of a lane, in fours).
 //
 // A warp issues an instruction every 10 cycles or so (Nsight Compute on an H200: fixed latencies, branches, shared memory), and what
 // it runs once a phase is hidden behind nothing: outside of loops, fewer instructions are what makes a phase short.
@@ -50,7 +50,7 @@ struct Args {
   float* logits;
   const Phase* phase_list;
   long long* profile;
-  int phases, slots, steps, pos;
+  int phases, steps, pos;
   int hidden, heads, kv_heads, max_len, splits;
   int embed_kind, embed_m, rep_inverse, rope_dim;  // rep_inverse: 2^16 over the heads that share keys, rounded up
   float eps, attn_scale, inv_temperature;
@@ -64,8 +64,8 @@ struct Shared {   // what is small
   u64 head_full[HEADS], head_empty[HEADS], norm_full[NORMED], norm_empty[NORMED];
   Phase heads[HEADS];
   int2 units[HEADS];
-  float xs[KBMAX];
-  float red[2][BATCH][16][17];
+  float xs[KBMAX];  // of a tile's f16 inputs: what they are to be multiplied by
+  float red[2][BATCH][16][20];
   float squares[NORMED][WARPS];
   float warp_sums[WARPS];
   u64 warp_best[WARPS];
@@ -89,7 +89,6 @@ struct State {
   u32 flushes;   // turns of the buffer for sums
   u32 norms;     // phases with norms so far
   int pos;
-  float scale;   // normed inputs are multiplied by this before they become f16, so that they fit
   float before;  // the residual stream at the output that this thread adds to
 };
 
@@ -99,13 +98,9 @@ DEV void mbar_arrive(u64* bar) { asm volatile("mbarrier.arrive.shared.b64 _, [%0
 DEV void mbar_expect(u64* bar, u32 bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(shared_address(bar)), "r"(bytes) : "memory");
 }
-DEV void mbar_wait(u64* bar, u32 parity) {
-  u32 done = 0;
-  for (u32 n = 0; !done; n++) {
-    asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-                 : "=r"(done) : "r"(shared_address(bar)), "r"(parity) : "memory");
-    if (n > (1u << 22)) __trap();
-  }
+DEV void mbar_wait(u64* bar, u32 parity) {  // has no end of its own: where a block hangs, others lose patience (step_exchange.cuh)
+  asm volatile("{\n.reg .pred p;\nAGAIN: mbarrier.try_wait.parity.shared.b64 p, [%0], %1;\n@!p bra AGAIN;\n}" ::"r"(shared_address(bar)),
+               "r"(parity) : "memory");
 }
 DEV void bulk_copy(void* to, const void* from, u32 bytes, u64* bar) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)),
@@ -131,12 +126,10 @@ DEV float from16(u16 v) {
   return half_to_float(v);
 #endif
 }
-DEV u16 to16(float v) {
-#if BF16
-  return (u16)bhalves(v, 0.f);
-#else
-  return (u16)halves(v, 0.f);
-#endif
+DEV u32 finite_halves(float low, float high) {  // what is too large becomes the largest
+  u32 r;
+  asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
 }
 DEV void sixteens(float (&to)[4], const u16* from) {
   const ushort4 v = *(const ushort4*)from;
@@ -148,11 +141,6 @@ DEV float2 two_of(u32 x) {
 #else
   return make_float2(half_to_float(x), half_to_float(x >> 16));
 #endif
-}
-DEV u32 finite_halves(float low, float high) {  // what is too large becomes the largest
-  u32 r;
-  asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
-  return r;
 }
 // Without the cases of denormal numbers, which cost more instructions than the rest.
 DEV float exponential(float x) {

@@ -39,6 +39,6 @@ DEV float begin_step(const Args& a, Shared& sh, char* x, int token, int pos) {
   }
   consumers_sync();
   const int tiles = a.hidden >> 4, first = (u32)tiles * blockIdx.x / gridDim.x;
-  const int row = (first + (threadIdx.x >> 6)) * 16 + (threadIdx.x >> 2 & 15);
+  const int row = first * 16 + threadIdx.x;
   return row < a.hidden ? *(float*)(x + row * 4) : 0.f;
 }

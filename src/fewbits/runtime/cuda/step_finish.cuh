@@ -19,23 +19,34 @@ DEV u64 ranked(float value, int row) {  // orders by value, then by the lower ro
   bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
   return (u64)bits << 32 | (u32)~row;
 }
-DEV float summed(const float* row, int parts, int part) {
-  float sum = 0.f;
+DEV float summed(const float* row, int parts) {
+  const float4 q = *(const float4*)row;
+#if KINDS & 32
+  if (parts < 4) return parts == 1 ? q.x : q.x + q.y;
+#endif
+  float sum = (q.x + q.y) + (q.z + q.w);
 #pragma unroll
-  for (int i = 0; i < 4; i++)
-    if (part + 4 * i < parts) sum += row[part + 4 * i];
-  sum += __shfl_xor_sync(~0u, sum, 1);
-  return sum + __shfl_xor_sync(~0u, sum, 2);
+  for (int i = 4; i < WARPS; i += 4) {
+    const float4 more = *(const float4*)(row + i);
+    const float part = (more.x + more.y) + (more.z + more.w);
+    sum += !(KINDS & 32) || i < parts ? part : 0.f;
+  }
+  return sum;
 }
-// Of some tiles, from output `first`: a thread in four has an output, and sends it on with its neighbour's.
-DEV void finish(const Args& a, const Phase& whole, const Core& ph, const Sums* sums, State& now, int first, int tiles, int parts, float factor,
-                u64& best) {
-  const int tid = threadIdx.x, entry = tid >> 6, r = tid >> 2 & 15, part = tid & 3, out = first + (tid >> 2), twice = ph.type == GATED;
-  if (tid >= tiles * 64 >> twice) return;
-  const bool mine = !part && out < ph.rows;
-  float v = summed(sums[entry << twice][r], parts, part) * factor;
+// Of some tiles, from output `first`: a thread has an output, and sends it on with its neighbour's.
+DEV void finish(const Args& a, const Phase& whole, const Core& ph, const Shared& sh, const Sums* sums, State& now, int first, int tiles, u64& best) {
+  const int tid = threadIdx.x, out = first + tid, type = ph.type, twice = type == GATED, count = tiles * 16 >> twice;
+  if ((tid & ~31) >= count) return;
+  const bool mine = tid < count && out < ph.rows;
+  const float* row = sums[tid >> 4 << twice][tid & 15];
+  float v = summed(row, ph.parts), up = 0.f;
+  if (twice) up = summed(row + sizeof(Sums) / 4, ph.parts);
+  if (!LAYERNORM && ph.norm) {
+    const float factor = root(a, ph, sh, now);
+    v *= factor, up *= factor;
+  }
   if (whole.bias && mine) v += __ldg(whole.bias + out);
-  if (ph.type == HEAD) {
+  if (type == HEAD) {
     if (!mine) return;
     if (a.logits) a.logits[out] = v;
     best = larger(best, ranked(chosen_by(a, v, out, now.pos), out));
@@ -43,20 +54,18 @@ DEV void finish(const Args& a, const Phase& whole, const Core& ph, const Sums* s
   }
   u64* to = a.act;
   if (twice) {
-    float up = summed(sums[entry * 2 + 1][r], parts, part) * factor;
     if (whole.up_bias && mine) up += __ldg(whole.up_bias + out);
-    v = activated(v) * up * ACT_SCALE;
-  } else if (ph.type == PLAIN) v = activated(v) * ACT_SCALE;
-  else if (ph.type == QKV) to = a.qkv;
+    v = activated(v) * up;
+  } else if (type == PLAIN) v = activated(v);
+  else if (type == QKV) to = a.qkv;
   else to = a.h, v = now.before += v;
-  const float next = __shfl_down_sync(~0u, v, 4);
-  const int word = ph.type == QKV ? out >> 1 : place_of(out >> 1);
-  if (mine && !(r & 1)) send(to + word, packed(v, next, now.done + 1));
+  const float next = __shfl_down_sync(~0u, v, 1);
+  const int word = type == QKV ? out >> 1 : place_of(out >> 1);
+  if (mine && !(tid & 1)) send(to + word, packed(v, next, now.done + 1));
 }
 
 DEV u64 multiply(const Args& a, const Phase& whole, const Core& ph, int2 units, Ring& ring, const char* x, Shared& sh, State& now) {
   const int items = units.y - units.x << (ph.type == GATED);
-  float factor = ph.type == DOWN ? 1.f / ACT_SCALE : 1.f;
   u64 best = 0;  // of the head's outputs: value and row
 #pragma unroll 1
   for (int item = 0; item < items; item += BATCH, now.flushes++) {
@@ -66,12 +75,8 @@ DEV u64 multiply(const Args& a, const Phase& whole, const Core& ph, int2 units, 
     MARK(3);
     consumers_sync();
     MARK(4);
-    if (!LAYERNORM && ph.norm && !item) {
-      const float r = root(a, ph, sh, now);
-      factor = r * inverse(now.scale), now.scale = r * HEADROOM;
-    }
     const int first = (units.x << 4) + (ph.type == GATED ? item << 3 : item << 4);
-    finish(a, whole, ph, sums, now, first, count, ph.parts, factor, best);
+    finish(a, whole, ph, sh, sums, now, first, count, best);
   }
   return best;
 }

@@ -1,31 +1,4 @@
-// What a phase multiplies, put into shared memory: as f16 high and low parts in the order of the tiles, or as it is.
-//
-// Tiles of 64 inputs w, w + 16, .. are asked for by warp w. Two tiles at a time, a lane has four inputs, two and two 16 apart: those
-// that share words of the tensor cores' operands.
-DEV int my_tile(int n) { return (threadIdx.x >> 5) + WARPS * (2 * n + (threadIdx.x >> 4 & 1)); }
-DEV int my_word(int n) { return my_tile(n) * 32 + (threadIdx.x & 8) * 2 + (threadIdx.x & 7); }  // and the word 8 on
-DEV int my_place(int n) { return my_tile(n) * 32 + (threadIdx.x & 15) * 2; }  // of both in what is exchanged
-
-// All lanes of a warp call this. c: inputs 2 w, 2 w + 1, 2 w + 16, 2 w + 17 for w = my_word(n).
-DEV void put(char* x, Shared& sh, int raw, int n, bool valid, const float (&c)[4]) {
-  if (raw) {
-    float2* to = (float2*)x + my_word(n);
-    if (valid) to[0] = make_float2(c[0], c[1]), to[8] = make_float2(c[2], c[3]);
-    return;
-  }
-  const u32 h0 = finite_halves(c[0], c[2]), h1 = finite_halves(c[1], c[3]);
-  const u32 l0 = finite_halves(c[0] - half_to_float(h0), c[2] - half_to_float(h0 >> 16));
-  const u32 l1 = finite_halves(c[1] - half_to_float(h1), c[3] - half_to_float(h1 >> 16));
-  float sum = (c[0] + c[2]) + (c[1] + c[3]);
-#pragma unroll
-  for (int o = 1; o < 16; o <<= 1) sum += __shfl_xor_sync(~0u, sum, o);
-  if (!valid) return;
-  const int kb = my_tile(n), t = threadIdx.x >> 1 & 3, second = threadIdx.x >> 3 & 1, j = threadIdx.x & 1;
-  u32* to = (u32*)x + (kb * 8 + t) * 8 + j * 4 + second;  // [tile][high, low][t][j][second]: operands are pairs of neighbours
-  to[0] = h0, to[2] = h1;
-  to[32] = l0, to[34] = l1;
-  if (!(threadIdx.x & 15)) sh.xs[kb] = sum;
-}
+// What comes into a phase: normed, or from the blocks that made it.
 DEV void four_of(float (&to)[4], const Two& two) {
   const float2 p = values_of(two.a), q = values_of(two.b);
   to[0] = p.x, to[1] = p.y, to[2] = q.x, to[3] = q.y;
@@ -62,7 +35,6 @@ DEV float all_of(const float (&sums)[WARPS]) {
 DEV float root(const Args& a, const Core& ph, const Shared& sh, const State& now) {  // 1 / the root of the mean square
   return inverse_root(fmaf(all_of(sh.squares[now.norms % NORMED]), ph.inv_k, a.eps));
 }
-constexpr float HEADROOM = 0.015625f;  // an input may be 2^22 times the last norm's mean before f16 ends; 19 bits stay for the rest
 
 DEV void residual(const Args& a, const Core& ph, const char* x, const State& now, bool first, float (&v)[NORMS][4]) {
   bool mine[NORMS];
@@ -83,12 +55,11 @@ DEV void residual(const Args& a, const Core& ph, const char* x, const State& now
   }
 }
 // RMSNorm is 1 / root of the mean square, times what W (w h) is: the product need not wait for the root, which the sums' own barrier
-// brings along. Only a step's first root is found beforehand, for the scale.
+// brings along.
 DEV void normed(const Args& a, const Core& ph, char* x, Shared& sh, State& now, bool first, const NormWeights& weights, const char* norms) {
-  float v[NORMS][4];
+  float v[NORMS][4], scale = 1.f, squares = 0.f;
   residual(a, ph, x, now, first, v);
   MARK(1);
-  float squares = 0.f;
   if (LAYERNORM) {  // the centred sum: a difference of squares would cancel where the mean is large
     float sum = 0.f;
 #pragma unroll
@@ -108,10 +79,10 @@ DEV void normed(const Args& a, const Core& ph, char* x, Shared& sh, State& now, 
     for (int j = 0; j < 4; j++) squares += v[n][j] * v[n][j];
   squares = over_warp(squares);
   if (!(threadIdx.x & 31)) sh.squares[now.norms % NORMED][threadIdx.x >> 5] = squares;
-  if (LAYERNORM || first) {
+  if (LAYERNORM) {  // its biases are not to be scaled
     consumers_sync();
-    now.scale = root(a, ph, sh, now) * (LAYERNORM ? 1.f : HEADROOM);
-  }
+    scale = root(a, ph, sh, now);
+  } else if (first) consumers_sync();  // the inputs are where they are put
 #pragma unroll
   for (int n = 0; n < NORMS; n++) {
     if (n * 2 * WARPS >= ph.kb) break;
@@ -124,66 +95,78 @@ DEV void normed(const Args& a, const Core& ph, char* x, Shared& sh, State& now, 
       biases.spread(b, n);
     }
 #pragma unroll
-    for (int j = 0; j < 4; j++) v[n][j] = v[n][j] * (now.scale * w[j]) + b[j];
-    put(x, sh, ph.raw, n, mine, v[n]);
+    for (int j = 0; j < 4; j++) v[n][j] = LAYERNORM ? v[n][j] * (scale * w[j]) + b[j] : v[n][j] * w[j];
+    put(x, sh, ph.kind, n, mine, v[n]);
   }
 }
 
 DEV int splits_of(const Args& a, int keys) { return min(a.splits, (keys + SPLIT_KEYS - 1) / SPLIT_KEYS); }
 
-DEV void merge(const Args& a, const u64* parts, const u64* sums, u32 tag, float (&v)[4], float& most, float& total) {
-  Two two[1];
-  const bool wanted[1] = {true};
-  await(two, parts, wanted, tag);
-  const float2 s = await(sums, tag);
-  const float m = fmaxf(most, s.x), keep = exponential(most - m), f = exponential(s.x - m);
-  float o[4];
-  four_of(o, two[0]);
-  most = m, total = total * keep + f * s.y;
+struct Part {  // what one block found of a head: four outputs, its largest score and its sum
+  Two outputs;
+  Word sums;
+  DEV void ask_for(const u64* from, const u64* sums_from) { ask(outputs, from), ask(sums, sums_from); }
+  DEV bool missing(u32 tag) const { return stale(outputs, tag) || stale(sums, tag); }
+  DEV void merge(float (&v)[4], float& most, float& total) const {
+    const float2 s = values_of(sums);
+    const float m = fmaxf(most, s.x), keep = exponential(most - m), f = exponential(s.x - m);
+    float o[4];
+    four_of(o, outputs);
+    most = m, total = total * keep + f * s.y;
 #pragma unroll
-  for (int j = 0; j < 4; j++) v[j] = v[j] * keep + f * o[j];
-}
-// Attention's outputs from its splits, parts [split][head][HD]: their largest scores, sums and sums of values.
+    for (int j = 0; j < 4; j++) v[j] = v[j] * keep + f * o[j];
+  }
+};
+// Attention's outputs from its splits, parts [split][head][HD]; two splits are asked for at a time.
 DEV void merged(const Args& a, u32 tag, int place, int splits, float (&v)[4]) {
-  const int head = place * 2 / HD;
+  const int next = a.heads * (HD / 2);
+  const u64 *from = a.parts + place, *sums = a.part_sums + place * 2 / HD;
   float most = -1e30f, total = 0.f;
-#pragma unroll
-  for (int j = 0; j < 4; j++) v[j] = 0.f;
 #pragma unroll 1
-  for (int s = 0; s < splits; s++) merge(a, a.parts + s * a.heads * (HD / 2) + place, a.part_sums + s * a.heads + head, tag, v, most, total);
+  for (int s = 0; s < splits; s += 2, from += 2 * next, sums += 2 * a.heads) {
+    const bool both = s + 1 < splits;
+    Part p, q;
+    p.ask_for(from, sums);
+    if (both) q.ask_for(from + next, sums + a.heads);
+    for (u32 n = 0; p.missing(tag); patience(n)) p.ask_for(from, sums);
+    for (u32 n = 0; both && q.missing(tag); patience(n)) q.ask_for(from + next, sums + a.heads);
+    p.merge(v, most, total);
+    if (both) q.merge(v, most, total);
+  }
   const float inv = inverse(total);
 #pragma unroll
   for (int j = 0; j < 4; j++) v[j] *= inv;
 }
 
-constexpr float ACT_SCALE = 0.0625f;  // activations are sent times this: up to 2^20 they fit into f16
+template <int N> DEV void take(const Args& a, const u64* from, const Core& ph, char* x, Shared& sh, const State& now, int base) {
+  Two w[N];
+  bool mine[N];
+#pragma unroll
+  for (int n = 0; n < N; n++) mine[n] = my_tile(base + n) < ph.kb, w[n] = {};
+  await(w, from + base * 1024, mine, now.tag());
+  MARK(1);
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+    float v[4];
+    four_of(v, w[n]);
+    put(x, sh, ph.kind, base + n, mine[n], v);
+  }
+}
 DEV void gathered(const Args& a, const Core& ph, char* x, Shared& sh, const State& now) {
   const int splits = ph.type == OUT ? splits_of(a, now.pos + 1) : 1;
-  if (splits > 1) {
-#pragma unroll 1
-    for (int n = 0; n * 2 * WARPS < ph.kb; n++) {
-      const bool mine = my_tile(n) < ph.kb;
-      float v[4];
-      merged(a, now.tag(), mine ? my_place(n) : 0, splits, v);
-      put(x, sh, ph.raw, n, mine, v);
-    }
-    return;
-  }
   const u64* from = (ph.type == OUT ? a.parts : a.act) + my_place(0);
 #pragma unroll 1
-  for (int base = 0; base * 2 * WARPS < ph.kb; base += 4) {
-    Two w[4];
-    bool mine[4];
+  for (int base = 0; base * 2 * WARPS < ph.kb;) {
+    if (splits > 1) {
+      const bool mine = my_tile(base) < ph.kb;
+      float v[4] = {0.f, 0.f, 0.f, 0.f};
+      merged(a, now.tag(), mine ? my_place(base) : 0, splits, v);
 #pragma unroll
-    for (int n = 0; n < 4; n++) mine[n] = my_tile(base + n) < ph.kb, w[n] = {};
-    await(w, from + base * 1024, mine, now.tag());
-    MARK(1);
-#pragma unroll
-    for (int n = 0; n < 4; n++) {
-      if ((base + n) * 2 * WARPS >= ph.kb) break;
-      float v[4];
-      four_of(v, w[n]);
-      put(x, sh, ph.raw, base + n, mine[n], v);
-    }
+      for (int j = 0; j < 4; j++) v[j] = mine ? v[j] : 0.f;
+      put(x, sh, ph.kind, base++, mine, v);
+    } else if ((base + 4) * 2 * WARPS <= ph.kb) {
+      take<4>(a, from, ph, x, sh, now, base);
+      base += 4;
+    } else take<1>(a, from, ph, x, sh, now, base++);
   }
 }

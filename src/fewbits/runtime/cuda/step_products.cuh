@@ -1,222 +1,200 @@
 // Products: the warps of a block share the inputs; each holds its sum for the 16 outputs of a tile.
-struct Inputs {  // of one tile of 64: the mma's right operand, whose columns 0 and 1 are the high and low parts, the rest is zero
-  u32 b[8];
-  float sum;
+//
+// Codes are multiplied as bytes (step_bytes.cuh); a codebook's, whose values are no whole numbers, as f16.
+template <int KIND> struct Inputs {  // of one tile of 64: the mma's right operand
+  static constexpr int COLUMNS = 3, COLUMN = 64, TILE = DIGITS;  // columns that are not zero, bytes of one and of a tile
+  u32 b[4];
+  float2 unit;  // of the product, and the inputs' sum
+  DEV void read(const char* from, const char* scales) {
+    const uint4 v = *(const uint4*)from;
+    b[0] = v.x, b[1] = v.y, b[2] = v.z, b[3] = v.w;
+    unit = *(const float2*)scales;
+  }
+  static DEV const char* scales(const char* x, const Shared&, int kb) { return x + kb * TILE + 192 + (threadIdx.x & 3 ? 8 : 0); }
+  static constexpr int SCALES = TILE;
 };
-struct Reader {  // of a lane: its part of a tile's inputs, or zeros; `step` bytes lead to the next tile
-  const char* from;
-  const float* sums;
+template <> struct Inputs<NF4> {  // columns 0 and 1 are high and low parts
+  static constexpr int COLUMNS = 2, COLUMN = 128, TILE = 256, SCALES = 4;
+  u32 b[8];
+  float unit;
+  DEV void read(const char* from, const char* scales) {
+    const uint4 low = *(const uint4*)from, high = *(const uint4*)(from + 16);
+    b[0] = low.x, b[1] = low.y, b[2] = low.z, b[3] = low.w, b[4] = high.x, b[5] = high.y, b[6] = high.z, b[7] = high.w;
+    unit = *(const float*)scales;
+  }
+  static DEV const char* scales(const char*, const Shared& sh, int kb) { return (const char*)(sh.xs + kb); }
+};
+template <int KIND> struct Reader {  // of a lane: its part of a tile's inputs, or zeros; `step` bytes lead to the next tile
+  typedef Inputs<KIND> In;
+  const char *from, *scales;
   int step;
   DEV Reader(const char* x, const Shared& sh, int kb) {
     const int lane = threadIdx.x & 31, column = lane >> 2;
-    from = column < 2 ? x + ((kb * 2 + column) * 4 + (lane & 3)) * 32 : (const char*)sh.zeros;
-    sums = sh.xs + kb, step = column < 2 ? 256 : 0;
+    from = column < In::COLUMNS ? x + kb * In::TILE + column * In::COLUMN + (lane & 3) * (In::COLUMN / 4) : (const char*)sh.zeros;
+    scales = In::scales(x, sh, kb), step = column < In::COLUMNS ? In::TILE : 0;
   }
-  DEV void read(Inputs& in, int ahead) const {
-    const uint4 low = *(const uint4*)(from + ahead * step), high = *(const uint4*)(from + ahead * step + 16);
-    in.b[0] = low.x, in.b[1] = low.y, in.b[2] = low.z, in.b[3] = low.w, in.b[4] = high.x, in.b[5] = high.y, in.b[6] = high.z, in.b[7] = high.w;
-    in.sum = sums[ahead];
-  }
-  DEV void advance(int tiles) { from += tiles * step, sums += tiles; }
+  DEV void read(In& in, int ahead) const { in.read(from + ahead * step, scales + ahead * In::SCALES); }
+  DEV void advance(int tiles) { from += tiles * step, scales += tiles * In::SCALES; }
 };
 template <int KIND> struct Tile {
-  Codes<KIND> c;
+  Bytes<KIND> c;
   uint2 m;
+  typedef int Sum;
   DEV void load(const char* tile, const char* meta) {
     const int lane = threadIdx.x & 31;
     c.load(tile, lane);
     m = *(const uint2*)(meta + (lane >> 2) * 8);
   }
-  // d: what the codes' bias adds is taken off at the start, as the first mma's addend.
-  DEV void add(const float (&d)[4], float sum, float (&row)[2]) const {
-    const float v0 = d[0] + d[1], v1 = (d[2] + d[3]) * (1.f / Codes<KIND>::FACTOR);
-    if (KIND == NF4) {
-      row[0] += half_to_float(m.x) * v0;
-      row[1] += half_to_float(m.y) * v1;
-    } else {
-      row[0] += half_to_float(m.x) * (v0 - high_to_float(m.x) * sum);
-      row[1] += half_to_float(m.y) * (v1 - high_to_float(m.y) * sum);
-    }
+  static DEV void start(int (&d)[4]) { d[0] = d[1] = d[2] = d[3] = 0; }
+  template <int J> DEV void multiply(int (&d)[4], const Inputs<KIND>& x, const u32*) const {
+    if (J & 1) return;
+    u32 a[4];
+    c.step(J, a), c.step(J + 1, a + 2);
+    mma_u8(d, a, x.b[J], x.b[J + 1]);
+  }
+  DEV void add(const int (&d)[4], const Inputs<KIND>& x, float (&row)[2]) const {
+    const float v0 = (float)(d[0] * 256 + d[1]), v1 = (float)(d[2] * 256 + d[3]);
+    row[0] += half_to_float(m.x) * (v0 * x.unit.x - high_to_float(m.x) * x.unit.y);
+    row[1] += half_to_float(m.y) * (v1 * x.unit.x - high_to_float(m.y) * x.unit.y);
+  }
+};
+template <> struct Tile<NF4> {
+  Codes<NF4> c;
+  uint2 m;
+  typedef float Sum;
+  DEV void load(const char* tile, const char* meta) {
+    const int lane = threadIdx.x & 31;
+    c.load(tile, lane);
+    m = *(const uint2*)(meta + (lane >> 2) * 8);
+  }
+  static DEV void start(float (&d)[4]) { d[0] = d[1] = d[2] = d[3] = 0.f; }
+  template <int J> DEV void multiply(float (&d)[4], const Inputs<NF4>& x, const u32* book) const {
+    u32 a[4];
+    c.step(J, a, book);
+    mma_f16(d, a, x.b[2 * J], x.b[2 * J + 1]);
+  }
+  DEV void add(const float (&d)[4], const Inputs<NF4>& x, float (&row)[2]) const {
+    row[0] += half_to_float(m.x) * x.unit * (d[0] + d[1]);
+    row[1] += half_to_float(m.y) * x.unit * (d[2] + d[3]);
   }
 };
 template <int KIND>  // two at once: an mma waits about 33 cycles for the one before it
-DEV void add_two(const Tile<KIND>& p, const Tile<KIND>& q, const Inputs& x, const Inputs& y, const u32* book, float (&row)[2],
-                 float (&other)[2]) {
-  const float bp = -Codes<KIND>::BASE * x.sum, bq = -Codes<KIND>::BASE * y.sum;
-  const float cp[4] = {bp, 0.f, bp, 0.f}, cq[4] = {bq, 0.f, bq, 0.f};
-  float d[4], e[4];
-#pragma unroll
-  for (int j = 0; j < 4; j++) {
-    u32 r[4], s[4];
-    p.c.step(j, r, book);
-    if (j) mma_f16(d, r, x.b[2 * j], x.b[2 * j + 1]);
-    else mma_f16_from(d, r, x.b[0], x.b[1], cp);
-    q.c.step(j, s, book);
-    if (j) mma_f16(e, s, y.b[2 * j], y.b[2 * j + 1]);
-    else mma_f16_from(e, s, y.b[0], y.b[1], cq);
-  }
-  p.add(d, x.sum, row);
-  q.add(e, y.sum, other);
+DEV void add_two(const Tile<KIND>& p, const Tile<KIND>& q, const Inputs<KIND>& x, const Inputs<KIND>& y, const u32* book, float (&row)[2]) {
+  typename Tile<KIND>::Sum d[4], e[4];
+  p.start(d), q.start(e);
+  p.template multiply<0>(d, x, book), q.template multiply<0>(e, y, book);
+  p.template multiply<1>(d, x, book), q.template multiply<1>(e, y, book);
+  p.template multiply<2>(d, x, book), q.template multiply<2>(e, y, book);
+  p.template multiply<3>(d, x, book), q.template multiply<3>(e, y, book);
+  p.add(d, x, row);
+  q.add(e, y, row);
 }
-template <int KIND>
-DEV void add_one(const char* tile, const char* meta, const Inputs& x, const u32* book, float (&row)[2]) {
-  Tile<KIND> p;
-  p.load(tile, meta);
-  const float bp = -Codes<KIND>::BASE * x.sum, cp[4] = {bp, 0.f, bp, 0.f};
-  float d[4];
-#pragma unroll
-  for (int j = 0; j < 4; j++) {
-    u32 r[4];
-    p.c.step(j, r, book);
-    if (j) mma_f16(d, r, x.b[2 * j], x.b[2 * j + 1]);
-    else mma_f16_from(d, r, x.b[0], x.b[1], cp);
-  }
-  p.add(d, x.sum, row);
+template <int KIND> DEV void add_one(const Tile<KIND>& p, const Inputs<KIND>& x, const u32* book, float (&row)[2]) {
+  typename Tile<KIND>::Sum d[4];
+  p.start(d);
+  p.template multiply<0>(d, x, book);
+  p.template multiply<1>(d, x, book);
+  p.template multiply<2>(d, x, book);
+  p.template multiply<3>(d, x, book);
+  p.add(d, x, row);
 }
-typedef float Sums[16][17];  // of a tile: by output and part
-DEV void keep_sums(Sums& to, int part, const float (&row)[2]) {
-  const int lane = threadIdx.x & 31;
-  if (lane & 3) return;
-  to[lane >> 2][part] = row[0];
-  to[(lane >> 2) + 8][part] = row[1];
+typedef float Sums[16][20];  // of a tile: by output and part; 20, so that eight rows' vectors are in different banks
+DEV float* my_sums(Sums* sums, int part) { return &sums[0][(threadIdx.x & 31) >> 2][part]; }
+template <int KIND> DEV void keep_sums(float*& to, float (&row)[2]) {  // of a tile, then of the next
+  if (KIND != NF4) {  // columns 2 and 3 are the next lane's
+    row[0] += __shfl_xor_sync(~0u, row[0], 1);
+    row[1] += __shfl_xor_sync(~0u, row[1], 1);
+  }
+  if (!(threadIdx.x & 3)) to[0] = row[0], to[8 * 20] = row[1];
+  to += sizeof(Sums) / 4;
 }
 template <int KIND> struct Place {  // of tiles in the ring: a chunk's codes, then its scales
-  static constexpr int CHUNK = KIND == 8 ? 16 : 32, TILE = 128 * (KIND == NF4 ? 4 : KIND);
+  static constexpr int CHUNK = KIND == 8 ? 16 : 32, TILE = 128 * (KIND == NF4 ? 4 : KIND), MINE = CHUNK / WARPS;
 };
 // All warps share a tile of outputs; each has two tiles along the inputs at a time. (Four warps for two tiles that share inputs, eight
-// tiles at once, took 437 us a step where this takes 391: warps then wait for their own slots one after another.)
+// tiles at once, took 437 us a step where this took 391: warps then wait for their own slots one after another. Two tiles of outputs at
+// once per warp, and puts and sums with more at once, took 373 where this takes 356, for all that each phase's own code was faster.)
 //
 // Inputs are never chosen by reference: that would put them into local memory, which is far away while weights stream by.
+template <int KIND> DEV void two_slots(Ring& ring, Reader<KIND>& reader, int at, int m, const u32* book, float (&row)[2]) {
+  typedef Place<KIND> P;
+  const int warp = threadIdx.x >> 5;
+  const char *w0 = ring.wait(), *w1 = ring.wait_next();
+  Tile<KIND> tiles[2 * P::MINE];
+#pragma unroll
+  for (int i = 0; i < 2 * P::MINE; i++) {
+    const char* slot = i < P::MINE ? w0 : w1;
+    const int k = i % P::MINE * WARPS + warp, start = i < P::MINE ? at : at + P::CHUNK;
+    tiles[i].load(slot + k * P::TILE, slot + P::CHUNK * P::TILE + ((start + k >> m) - (start >> m)) * 64);
+  }
+  ring.free_two();
+#pragma unroll
+  for (int i = 0; i < 2 * P::MINE; i += 2) {
+    Inputs<KIND> in0, in1;
+    reader.read(in0, i * WARPS);
+    reader.read(in1, (i + 1) * WARPS);
+    add_two<KIND>(tiles[i], tiles[i + 1], in0, in1, book, row);
+  }
+  reader.advance(2 * P::CHUNK);
+}
+template <int KIND> DEV void one_slot(Ring& ring, Reader<KIND>& reader, int at, int kbs, int m, const u32* book, float (&row)[2]) {
+  typedef Place<KIND> P;
+  const int warp = threadIdx.x >> 5, have = min(P::CHUNK, kbs - at);
+  const char* slot = ring.wait();
+#pragma unroll
+  for (int i = 0; i < P::MINE; i++) {
+    const int k = i * WARPS + warp;
+    if (k < have) {
+      Tile<KIND> tile;
+      Inputs<KIND> in;
+      tile.load(slot + k * P::TILE, slot + have * P::TILE + ((at + k >> m) - (at >> m)) * 64);
+      reader.read(in, i * WARPS);
+      add_one<KIND>(tile, in, book, row);
+    }
+  }
+  ring.free();
+  reader.advance(P::CHUNK);
+}
 template <int KIND> DEV void any_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
-  constexpr int CHUNK = Place<KIND>::CHUNK, TILE = Place<KIND>::TILE;
   const int kbs = ph.kb, m = ph.m, warp = threadIdx.x >> 5;
+  float* to = my_sums(sums, warp);
 #pragma unroll 1
   for (int entry = 0; entry < count; entry++) {
     float row[2] = {0.f, 0.f};
-    Reader reader(x, sh, warp);
+    Reader<KIND> reader(x, sh, warp);
+    int at = 0;
 #pragma unroll 1
-    for (int at = 0; at < kbs; at += 32) {
-      const int k0 = at + warp, k1 = k0 + WARPS, in_first = min(CHUNK, kbs - at), start = CHUNK == 16 ? at + 16 : at;
-      const bool more = CHUNK == 16 && at + 16 < kbs;
-      const char *w0 = ring.wait(0), *w1 = more ? ring.wait(1) : w0;
-      const int in_second = more ? min(CHUNK, kbs - start) : in_first;
-      const char *c0 = w0 + warp * TILE, *m0 = w0 + in_first * TILE + ((k0 >> m) - (at >> m)) * 64;
-      Inputs in0, in1;
-      if (k1 < kbs) {
-        const char *c1 = CHUNK == 32 ? c0 + WARPS * TILE : w1 + warp * TILE, *m1 = w1 + in_second * TILE + ((k1 >> m) - (start >> m)) * 64;
-        Tile<KIND> p, q;
-        p.load(c0, m0);
-        q.load(c1, m1);
-        reader.read(in0, 0);
-        reader.read(in1, WARPS);
-        add_two<KIND>(p, q, in0, in1, sh.book, row, row);
-      } else if (k0 < kbs) {
-        reader.read(in0, 0);
-        add_one<KIND>(c0, m0, in0, sh.book, row);
-      }
-      reader.advance(2 * WARPS);
-      ring.free(0);
-      if (more) ring.free(1);
-      ring.advance(more ? 2 : 1);
-    }
-    keep_sums(sums[entry], warp, row);
+    for (; at + 2 * Place<KIND>::CHUNK <= kbs; at += 2 * Place<KIND>::CHUNK) two_slots<KIND>(ring, reader, at, m, sh.book, row);
+#pragma unroll 1
+    for (; at < kbs; at += Place<KIND>::CHUNK) one_slot<KIND>(ring, reader, at, kbs, m, sh.book, row);
+    keep_sums<KIND>(to, row);
   }
 }
 // 32 tiles along the inputs: each warp keeps its two in registers.
 template <int KIND> DEV void kept_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
-  constexpr int CHUNK = Place<KIND>::CHUNK, TILE = Place<KIND>::TILE;
-  const int warp = threadIdx.x >> 5, second = CHUNK == 32 ? warp + WARPS : warp;
-  const u32 codes = warp * TILE, meta0 = CHUNK * TILE + (warp >> ph.m) * 64, meta1 = CHUNK * TILE + (second >> ph.m) * 64;
-  const Reader reader(x, sh, warp);
-  Inputs in0, in1;
+  constexpr int CHUNK = Place<KIND>::CHUNK, TILE = Place<KIND>::TILE, SECOND = CHUNK == 32 ? WARPS : 0;
+  const int warp = threadIdx.x >> 5, codes = warp * TILE, meta0 = CHUNK * TILE + (warp >> ph.m) * 64;
+  const int meta1 = CHUNK * TILE + (warp + SECOND >> ph.m) * 64;
+  const Reader<KIND> reader(x, sh, warp);
+  Inputs<KIND> in0, in1;
   reader.read(in0, 0);
   reader.read(in1, WARPS);
+  float* to = my_sums(sums, warp);
 #pragma unroll 1
   for (int entry = 0; entry < count; entry++) {
     float row[2] = {0.f, 0.f};
-    const char *w0 = ring.wait(0), *w1 = CHUNK == 32 ? w0 : ring.wait(1);
     Tile<KIND> p, q;
-    p.load(w0 + codes, w0 + meta0);
-    q.load(w1 + second * TILE, w1 + meta1);
-    add_two<KIND>(p, q, in0, in1, sh.book, row, row);
-    ring.free(0);
-    if (CHUNK == 16) ring.free(1);
-    ring.advance(CHUNK == 16 ? 2 : 1);
-    keep_sums(sums[entry], warp, row);
+    const char* slot = ring.wait();
+    p.load(slot + codes, slot + meta0);
+    if (!SECOND) slot = ring.wait_next();
+    q.load(slot + codes + SECOND * TILE, slot + meta1);
+    if (SECOND) ring.free();
+    else ring.free_two();
+    add_two<KIND>(p, q, in0, in1, sh.book, row);
+    keep_sums<KIND>(to, row);
   }
 }
 template <int KIND> DEV void tile_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
   if (ph.kb == 32) kept_items<KIND>(ph, ring, x, sh, sums, count);
   else any_items<KIND>(ph, ring, x, sh, sums, count);
-}
-DEV void eight_products(uint4 w, const float (&x)[8], float& sum) {
-#if BF16
-  sum += low_bf16(w.x) * x[0] + high_bf16(w.x) * x[1] + low_bf16(w.y) * x[2] + high_bf16(w.y) * x[3];
-  sum += low_bf16(w.z) * x[4] + high_bf16(w.z) * x[5] + low_bf16(w.w) * x[6] + high_bf16(w.w) * x[7];
-#else
-  sum += half_to_float(w.x) * x[0] + half_to_float(w.x >> 16) * x[1] + half_to_float(w.y) * x[2] + half_to_float(w.y >> 16) * x[3];
-  sum += half_to_float(w.z) * x[4] + half_to_float(w.z >> 16) * x[5] + half_to_float(w.w) * x[6] + half_to_float(w.w >> 16) * x[7];
-#endif
-}
-DEV void eight_floats(float (&to)[8], const char* x, int vector) {
-  const float4 p = *(const float4*)(x + vector * 32), q = *(const float4*)(x + vector * 32 + 16);
-  to[0] = p.x, to[1] = p.y, to[2] = p.z, to[3] = p.w, to[4] = q.x, to[5] = q.y, to[6] = q.z, to[7] = q.w;
-}
-DEV void row_items(const Core& ph, Ring& ring, const char* x, Sums* sums, int count) {
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const int split = ph.parts, chunk = WARPS / split, row = warp / split, part = warp % split, vectors = ph.k / 8;
-  const int from = vectors * part / split + lane, to = vectors * (part + 1) / split;
-  const bool kept = vectors / split <= 64;
-  float in[2][8];
-#pragma unroll
-  for (int n = 0; n < 2; n++) {
-    const bool have = kept && from + 32 * n < to;
-    eight_floats(in[n], x, have ? from + 32 * n : 0);
-#pragma unroll
-    for (int i = 0; i < 8; i++) in[n][i] = have ? in[n][i] : 0.f;
-  }
-#pragma unroll 1
-  for (int entry = 0; entry < count; entry++)
-#pragma unroll 1
-    for (int at = 0; at < 16; at += chunk) {
-      const uint4* w = (const uint4*)(ring.wait() + row * ph.k * 2);
-      float sum = 0.f, more = 0.f;
-      if (kept) {  // past the row's end: this lane's first vector, times zeros
-        eight_products(w[from < to ? from : 0], in[0], sum);
-        eight_products(w[from + 32 < to ? from + 32 : 0], in[1], more);
-        sum += more;
-      } else
-#pragma unroll 1
-        for (int v = from; v < to; v += 32) {
-          float one[8];
-          eight_floats(one, x, v);
-          eight_products(w[v], one, sum);
-        }
-      ring.free();
-#pragma unroll
-      for (int o = 16; o; o >>= 1) sum += __shfl_xor_sync(~0u, sum, o);
-      if (!lane) sums[entry][at + row][part] = sum;
-    }
-}
-DEV void products(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
-  switch (ph.kind) {
-#if KINDS & 32
-    case 16: row_items(ph, ring, x, sums, count); break;
-#endif
-#if KINDS & 1
-    case 4: tile_items<4>(ph, ring, x, sh, sums, count); break;
-#endif
-#if KINDS & 2
-    case 8: tile_items<8>(ph, ring, x, sh, sums, count); break;
-#endif
-#if KINDS & 4
-    case 3: tile_items<3>(ph, ring, x, sh, sums, count); break;
-#endif
-#if KINDS & 8
-    case 2: tile_items<2>(ph, ring, x, sh, sums, count); break;
-#endif
-#if KINDS & 16
-    case NF4: tile_items<NF4>(ph, ring, x, sh, sums, count); break;
-#endif
-  }
 }
