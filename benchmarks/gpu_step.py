@@ -55,7 +55,8 @@ def told(made: step.StepEngine) -> dict[str, dict[str, list[float]]]:
     for kind in sorted(set(types)):
         rows = marks[:, np.flatnonzero(types == kind)[min(1, (types == kind).sum() - 1) :]].reshape(-1, 16)
         rows = rows[(rows[:, 4] > rows[:, 0]) & (rows[:, 5] > rows[:, 4])]
-        parts = {n: rows[:, b] - rows[:, a] for n, (a, b) in PARTS.items() if (rows[:, b] >= rows[:, a]).all()}
+        rows[:, 1] = np.maximum(rows[:, 1], rows[:, 0])  # parts of a head are waited for while they are merged, unmarked
+        parts = {n: rows[:, b] - rows[:, a] for n, (a, b) in PARTS.items()}
         found[NAMES[kind]] = {n: [float(v.mean()), *map(float, np.percentile(v, (10, 90)))] for n, v in parts.items()}
     return found
 
