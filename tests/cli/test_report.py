@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from fewbits.study.results import save
+from fewbits.study.saved import save
 from tests.cli.running import Runner, refused
 from tests.report.made import results
 

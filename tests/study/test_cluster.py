@@ -14,7 +14,8 @@ import pytest
 
 from fewbits.errors import FewbitsError
 from fewbits.evaluate.settings import Settings
-from fewbits.study import cluster, results
+from fewbits.study import cluster
+from fewbits.study import plain as plain_data
 from fewbits.study.items import Item
 from fewbits.study.run import run
 from tests.study import folders
@@ -110,7 +111,7 @@ def test_a_killed_node_changes_no_result(nodes: Nodes, tmp_path: Path) -> None:
     assert second.poll() is not None
     assert [word for word in told if word.endswith("/10")] == [f"{n}/10" for n in range(1, 11)]
     here = run(spec, tmp_path / "here")
-    plain = [folders.untimed(json.loads(json.dumps(results.to_dict(each)))) for each in (found, here)]
+    plain = [folders.untimed(json.loads(json.dumps(plain_data.to_dict(each)))) for each in (found, here)]
     assert plain[0] == plain[1]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fewbits.errors import FewbitsError
-from fewbits.study import executors, results
+from fewbits.study import executors, saved
+from fewbits.study import plain as plain_data
 from fewbits.study.items import Item
 from fewbits.study.results import StudyResults
 from fewbits.study.run import look, run
@@ -36,7 +37,7 @@ def undisturbed(spec: Spec, place: Path) -> StudyResults:
 
 
 def plain(found: StudyResults) -> Any:
-    return folders.untimed(json.loads(json.dumps(results.to_dict(found))))
+    return folders.untimed(json.loads(json.dumps(plain_data.to_dict(found))))
 
 
 def test_rows_in_the_order_of_the_file(undisturbed: StudyResults) -> None:
@@ -80,7 +81,7 @@ def test_what_is_done_is_not_done_again(spec: Spec, place: Path, undisturbed: St
     again = run(spec, place / "undisturbed", tell=told.append)
     assert again == replace(undisturbed, machine=again.machine)
     assert told[0].startswith("1 to do, 10 are done already")  # the row that failed is tried again
-    assert results.load(place / "undisturbed") == again
+    assert saved.load(place / "undisturbed") == again
 
 
 def test_only_and_force(spec: Spec, tmp_path: Path) -> None:
@@ -196,4 +197,4 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_results(
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout.split()[-1]) >= 1, "no process was killed before its end"
-    assert plain(results.load(tmp_path / "d")) == plain(undisturbed)
+    assert plain(saved.load(tmp_path / "d")) == plain(undisturbed)

@@ -19,7 +19,7 @@ def command(
     fewbits report runs/demo
     """
     from fewbits.report import study
-    from fewbits.study.results import load
+    from fewbits.study.saved import load
 
     results = load(folder)
     for path in study.write(results, folder):

@@ -1,23 +1,12 @@
-"""What a study came to: rows of measures, what each layer loses, how weights lie. Plain data, kept as DIR/results.json.
+"""What a study came to: rows of measures, what each layer loses, how weights lie. `saved` keeps it as DIR/results.json."""
 
-`load(folder)` gives all that a report draws; `save` writes it whole or not at all. Nothing heavy is imported.
-"""
-
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from fewbits import planfile
-from fewbits.errors import FewbitsError
 from fewbits.evaluate.row import Row
 from fewbits.measure.result import Measure
 from fewbits.plan import Plan
-from fewbits.study.files import write_whole
-
-FILE = "results.json"
-VERSION = 1  # of the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,94 +159,3 @@ class StudyResults:
     sensitivities: tuple[Sensitivity, ...] = ()
     weights: tuple[Weights, ...] = ()
     missing: int = 0
-
-
-def save(results: StudyResults, folder: Path) -> Path:
-    """Write DIR/results.json, whole or not at all."""
-    path = folder / FILE
-    write_whole(path, json.dumps({"version": VERSION, **to_dict(results)}, ensure_ascii=False, indent=1))
-    return path
-
-
-def load(folder: Path) -> StudyResults:
-    """Read DIR/results.json. Raises FewbitsError for a folder without one, or one that is damaged or of another version."""
-    path = folder / FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FewbitsError(f"{folder}: has no {FILE}: it is made by `fewbits study FILE.yaml -o {folder}`") from None
-    except (OSError, ValueError) as error:
-        raise FewbitsError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict) or data.pop("version", None) != VERSION:
-        raise FewbitsError(f"{path}: is not of version {VERSION}: run the study again, what is done is kept")
-    try:
-        return from_dict(data)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise FewbitsError(f"{path}: is damaged ({error}): run the study again, what is done is kept") from None
-
-
-def to_dict(results: StudyResults) -> dict[str, Any]:
-    """Plain data."""
-    data = {**vars(results), "rows": [row_to_dict(row) for row in results.rows]}
-    for name in ("scores", "sensitivities", "weights"):
-        data[name] = [asdict(each) for each in data[name]]
-    return data
-
-
-def from_dict(data: Mapping[str, Any]) -> StudyResults:
-    """Undo `to_dict`."""
-    return StudyResults(
-        **{
-            **data,
-            "columns": tuple(data["columns"]),
-            "data": tuple(data["data"]),
-            "scores": tuple(Score(**each) for each in data["scores"]),
-            "rows": tuple(row_from_dict(each) for each in data["rows"]),
-            "sensitivities": tuple(sensitivity_from_dict(each) for each in data["sensitivities"]),
-            "weights": tuple(weights_from_dict(each) for each in data["weights"]),
-        }
-    )
-
-
-def row_to_dict(row: RowResult) -> dict[str, Any]:
-    """Plain data, without what is empty."""
-    data = vars(row) | {
-        "plan": None if row.plan is None else planfile.to_dict(row.plan),
-        "measures": {name: measure.to_dict() for name, measure in row.measures.items()},
-        "beside": {name: measure.to_dict() for name, measure in row.beside.items()},
-        "scores": dict(row.scores),
-        "reported": [asdict(each) for each in row.reported],
-        "layers": [asdict(each) for each in row.layers],
-        "notes": list(row.notes),
-    }
-    return {name: value for name, value in data.items() if not (value is None or value is False or value in ("", [], {}))}
-
-
-def row_from_dict(data: Mapping[str, Any]) -> RowResult:
-    """Undo `row_to_dict`."""
-    return RowResult(
-        **{
-            **data,
-            "plan": planfile.from_dict(data["plan"]) if "plan" in data else None,
-            "measures": _measures(data.get("measures", {})),
-            "beside": _measures(data.get("beside", {})),
-            "reported": tuple(Reported(**each) for each in data.get("reported", ())),
-            "layers": tuple(LayerError(**each) for each in data.get("layers", ())),
-            "notes": tuple(data.get("notes", ())),
-        }
-    )
-
-
-def sensitivity_from_dict(data: Mapping[str, Any]) -> Sensitivity:
-    """Undo `asdict`."""
-    return Sensitivity(**{**data, "layers": tuple(LayerLoss(**each) for each in data["layers"])})
-
-
-def weights_from_dict(data: Mapping[str, Any]) -> Weights:
-    """Undo `asdict`."""
-    layers = [{**each, "counts": tuple(each["counts"]), "grid": tuple(each["grid"])} for each in data["layers"]]
-    return Weights(**{**data, "layers": tuple(LayerWeights(**each) for each in layers)})
-
-
-def _measures(data: Mapping[str, Any]) -> dict[str, Measure]:
-    return {name: Measure(**{"name": name, "unit": "", **each}) for name, each in data.items()}

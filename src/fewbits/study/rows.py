@@ -80,7 +80,10 @@ def _row(value: Value, given: Mapping[str, Value], what: str, at: Mapping[str, A
         return RowSpec(label=name or path.stem, rules=(*skip, *rules), series=series, **common)
     rules = _rules(given["rules"], at)
     label = name or " ".join(f"{m}={s}" for m, s in rules)
-    return RowSpec(label=label, rules=(*skip, *rules), **common | _uniform(rules) | ({"series": series} if series else {}))
+    common |= _uniform(rules)
+    if series:
+        common["series"] = series
+    return RowSpec(label=label, rules=(*skip, *rules), **common)
 
 
 def _scheme(

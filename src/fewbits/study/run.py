@@ -9,7 +9,7 @@ from typing import Any
 import fewbits
 from fewbits import machine
 from fewbits.measure.result import Measure
-from fewbits.study import results
+from fewbits.study import plain, saved
 from fewbits.study.executors import Run, in_process
 from fewbits.study.items import Agenda, Item, agenda
 from fewbits.study.results import RowResult, Sensitivity, StudyResults, Weights
@@ -72,12 +72,12 @@ def run(
         for item, outcome in execute(pending, store.parts):
             _keep(store, outcome, failures)
             progress.step(item, outcome)
-            results.save(assemble(spec, plan, store, failures), folder)
+            saved.save(assemble(spec, plan, store, failures), folder)
     finally:
         close()
     progress.end()
     found = assemble(spec, plan, store, failures)
-    results.save(found, folder)
+    saved.save(found, folder)
     return found
 
 
@@ -104,10 +104,10 @@ def assemble(spec: Spec, plan: Agenda, store: ItemStore, failures: dict[str, str
         elif item.kind == "row":
             rows.append(_row(item, made, error))
         elif item.kind == "alone":
-            known = results.sensitivity_from_dict(made) if made else None
+            known = plain.sensitivity_from_dict(made) if made else None
             alone.append(known or Sensitivity(key=item.key, model=item.model, scheme=item.scheme, error=error))
         else:
-            lie = results.weights_from_dict(made) if made else None
+            lie = plain.weights_from_dict(made) if made else None
             weights.append(lie or Weights(key=item.key, model=item.model, scheme=item.scheme, error=error))
     return StudyResults(
         title=spec.title,
@@ -131,7 +131,7 @@ def _row(item: Item, made: dict[str, Any] | None, error: str | None) -> RowResul
     row = item.row
     if row is None:
         raise TypeError("an item that is no row")
-    found = results.row_from_dict(made) if made else RowResult(key=item.key, model=item.model, label=item.label, error=error)
+    found = plain.row_from_dict(made) if made else RowResult(key=item.key, model=item.model, label=item.label, error=error)
     return replace(
         found,
         model=item.model,

@@ -26,7 +26,8 @@ from fewbits.models.options import arithmetic_dtype
 from fewbits.peers.base import cast_kept, quiet
 from fewbits.study import layers
 from fewbits.study.items import Item, load
-from fewbits.study.results import RowResult, Sensitivity, Weights, row_to_dict
+from fewbits.study.plain import row_to_dict
+from fewbits.study.results import RowResult, Sensitivity, Weights
 
 TIMED = frozenset({*GENERATION, "latency", "peak_memory"})
 

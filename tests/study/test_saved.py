@@ -5,7 +5,7 @@ import pytest
 from fewbits.errors import FewbitsError
 from fewbits.measure.result import Measure
 from fewbits.plan import Plan
-from fewbits.study import results
+from fewbits.study import saved
 from fewbits.study.results import (
     LayerError,
     LayerLoss,
@@ -54,8 +54,8 @@ def example() -> StudyResults:
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    results.save(example(), tmp_path)
-    assert results.load(tmp_path) == example()
+    saved.save(example(), tmp_path)
+    assert saved.load(tmp_path) == example()
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
@@ -63,9 +63,9 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(FewbitsError, match=r"results\.json"):
-        results.load(tmp_path)
+        saved.load(tmp_path)
 
 
 def test_a_folder_without_results_says_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(FewbitsError, match="fewbits study"):
-        results.load(tmp_path)
+        saved.load(tmp_path)
