@@ -92,6 +92,11 @@ def test_a_question_asked_before_is_answered_without_torch(fewbits: Runner, smal
     assert ended.stdout == told and "predicted loss" in told
 
 
+def test_that_the_original_keeps_a_limit_is_no_answer(fewbits: Runner, small: tuple[object, ...]) -> None:
+    assert fewbits("tune", *small, "--seed", 1, "--limit", "bits<=5").code == 0
+    refused(fewbits("tune", *small, "--seed", 1, "--limit", "ppl<=+30%", "--predict"), "leave out --predict once")
+
+
 def test_changed_files_are_another_question(fewbits: Runner, small: tuple[object, ...], text: Path) -> None:
     words = ("tune", *small, "--limit", "bits<=5", "--predict", "--json")
     before = fewbits(*words).document["results"][0]["predicted"]

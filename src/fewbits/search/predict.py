@@ -24,18 +24,19 @@ class Known:
         """The plan for a goal.
 
         Limits on quality are read off the plans of the ladder that were verified before: the cheapest of them that holds. None
-        where no plan keeps the limits on costs, or none was verified that keeps those on quality. Raises FewbitsError for a
-        speed whose layers were not timed.
+        where no plan keeps the limits on costs, or none was verified that keeps those on quality; that the original keeps them
+        is no answer. Raises FewbitsError for a speed whose layers were not timed.
         """
         if missing := [name for name in goal.speeds if name not in self.costs.clocks]:
             raise FewbitsError(f"{missing[0]}: the layers were not timed here yet: leave out --predict once")
         sides = [self.costs.side(limit) for limit in goal.costs]
         if not goal.is_added:
             return best_within(self.loss, sides)
-        original = self.evidence(self.costs.space.kept())
+        kept = self.costs.space.kept()
+        original = self.evidence(kept)
         for choice in ladder(self.loss, self.costs.table(goal.target), sides) if original else ():
             evidence = self.evidence(choice)
-            if evidence is not None and original is not None:
+            if evidence is not None and original is not None and choice != kept:
                 verdicts = judge_limits(goal.limits, evidence, original, self.costs, choice, {})
                 if all(v.holds for v in verdicts):
                     return choice
