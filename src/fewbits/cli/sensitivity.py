@@ -12,7 +12,6 @@ from fewbits.cli.options import (
     json_option,
     rules_option,
     seed_option,
-    set_threads,
     skip_option,
     threads_option,
     trust_option,
@@ -58,7 +57,6 @@ def command(
     names = ("report.html", "report.md", "sensitivity.json", "sensitivity.csv")
     if output is not None:
         _check(output, names, force=force)
-    set_threads(threads)
     data = DataSettings(text=text, images=images, tokens=tokens, choose=choose, samples=samples, seed=seed)
     asked = tuning.Question(
         model=model,
@@ -71,6 +69,7 @@ def command(
         together=tuple(together or ()),
         classes=classes,
         device=device,
+        threads=threads,
         trust_remote_code=trust_remote_code,
     )
     found = tuning.searched(asked)

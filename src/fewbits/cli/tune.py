@@ -12,7 +12,6 @@ from fewbits.cli.options import (
     json_option,
     rules_option,
     seed_option,
-    set_threads,
     skip_option,
     threads_option,
     trust_option,
@@ -127,12 +126,12 @@ def command(
         together=tuple(together or ()),
         classes=classes,
         device=device,
+        threads=threads,
         trust_remote_code=trust_remote_code,
     )
     if predict:
-        _predict(asked, goal, threads, json=json)
+        _predict(asked, goal, json=json)
         return
-    set_threads(threads)
     found = tuning.searched(asked)
     search = found.search
     from fewbits.cli import show_search
@@ -151,7 +150,7 @@ def command(
         show_search.tuned_document(model, tuned, row)
 
 
-def _predict(asked: tuning.Question, goal: "Goal", threads: int | None, *, json: bool) -> None:
+def _predict(asked: tuning.Question, goal: "Goal", *, json: bool) -> None:
     """Answer from what was known when this was last asked, without torch; else once from the model."""
     from fewbits.cli.show_predicted import predicted
     from fewbits.search.asked import keep, recall
@@ -159,7 +158,6 @@ def _predict(asked: tuning.Question, goal: "Goal", threads: int | None, *, json:
     store = asked.store()
     known = None if store is None else recall(store)
     if known is None:
-        set_threads(threads)
         known = tuning.searched(asked).search.known()
         if store is not None:
             keep(store, known, {})

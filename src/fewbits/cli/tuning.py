@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fewbits.cli.options import set_threads
+
 if TYPE_CHECKING:
     from fewbits.search.seek import Search
     from fewbits.search.settings import DataSettings, Settings
@@ -94,6 +96,7 @@ class Question:
     together: tuple[str, ...] = ()
     classes: int | None = None
     device: str = "cpu"
+    threads: int | None = None
     trust_remote_code: bool = False
 
     def store(self) -> "Store | None":
@@ -121,6 +124,7 @@ def searched(asked: Question) -> Searched:
     from fewbits.plan import Rule
     from fewbits.scheme import Scheme
 
+    set_threads(asked.threads)
     fixed = [Rule(match=pattern, scheme=None) for pattern in asked.skip] + [Rule.parse(rule) for rule in asked.rules]
     for scheme in asked.candidates:
         Scheme.parse(scheme)

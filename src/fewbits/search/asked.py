@@ -1,7 +1,8 @@
 """What a search knew in the end, kept for the same question asked again: another limit is answered before torch is imported.
 
 A question is named by all that it depends on: files by their sizes and times (their contents would take as long to read as the
-model to load), options by their values, and the code. What was measured is kept elsewhere, by content (`store`).
+model to load), options by their values, the code, and the machine, whose speed is timed. What was measured is kept elsewhere, by
+content (`store`).
 """
 
 import hashlib
@@ -12,8 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fewbits import machine
 from fewbits.plan import Rule
-from fewbits.scheme import parse_target
+from fewbits.scheme import KEEP, parse_target
 from fewbits.search.code import code_digest
 from fewbits.search.costs import Clock, Costs
 from fewbits.search.evidence import Evidence
@@ -28,7 +30,8 @@ KEY = "what is known"
 def store_of(files: list[Path], options: dict[str, Any]) -> Store:
     """Where the answer to a question is kept. `files` are all that is read (folders with what is in them)."""
     stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path in _all(files) for stat in (path.stat(),)]
-    question = json.dumps([stamps, options, code_digest(), platform.python_version()], default=str)
+    where = [machine.cpu_name(), machine.usable_threads(), platform.python_version()]
+    question = json.dumps([stamps, options, code_digest(), where], default=str)
     return Store(cache_folder() / "asked" / hashlib.sha256(question.encode()).hexdigest()[:24])
 
 
@@ -39,31 +42,29 @@ def _all(files: list[Path]) -> Iterator[Path]:
 
 def keep(store: Store, known: Known, measured: dict[Choice, Evidence]) -> None:
     """Keep what is known, with these measurements beside those that are kept already."""
-    before = recall(store)
-    held = {} if before is None else {choice: e for choice in _choices(store) if (e := before.evidence(choice)) is not None}
-    costs, space = known.costs, known.costs.space
-    clocks = {} if before is None else dict(before.costs.clocks)
+    before, costs, space = store.known(KEY) or {"clocks": {}, "measured": []}, known.costs, known.costs.space
     store.put(
         KEY,
         {
-            "space": {
-                **asdict(space),
-                "rules": [[r.match, str(r.scheme or "keep")] for r in space.rules],
-                "units": _units(space),
-            },
+            "units": _units(space),
+            "fixed": space.fixed,
+            "candidates": list(space.candidates),
+            "rules": [[rule.match, str(rule.scheme or KEEP)] for rule in space.rules],
+            "total_params": space.total_params,
             "loss": [list(row) for row in known.loss],
             "cache": costs.cache,
-            "clocks": {name: asdict(clock) for name, clock in {**clocks, **costs.clocks}.items()},
-            "measured": [[list(c), {"sums": dict(e.sums), "counts": list(e.counts)}] for c, e in {**held, **measured}.items()],
+            "clocks": before["clocks"] | {name: asdict(clock) for name, clock in costs.clocks.items()},
+            "measured": [[list(c), asdict(e)] for c, e in (_measured(before) | measured).items()],
         },
     )
 
 
+def _measured(found: dict[str, Any]) -> dict[Choice, Evidence]:
+    return {tuple(choice): Evidence(**evidence) for choice, evidence in found["measured"]}
+
+
 def _units(space: Space) -> list[dict[str, Any]]:
-    return [
-        {**asdict(u), "options": [{"scheme": str(o), "nbytes": o.nbytes, "candidate": o.candidate} for o in u.options]}
-        for u in space.units
-    ]
+    return [vars(u) | {"options": [vars(o) | {"scheme": str(o)} for o in u.options]} for u in space.units]
 
 
 def recall(store: Store) -> Known | None:
@@ -71,29 +72,24 @@ def recall(store: Store) -> Known | None:
     found = store.known(KEY)
     if found is None:
         return None
-    space = found["space"]
     units = tuple(
         Unit(
             name=u["name"],
             layers=tuple(u["layers"]),
             tied=tuple(u["tied"]),
             params=u["params"],
-            options=tuple(Option(**{**o, "scheme": parse_target(o["scheme"])}) for o in u["options"]),
+            options=tuple(Option(**o | {"scheme": parse_target(o["scheme"])}) for o in u["options"]),
         )
-        for u in space["units"]
+        for u in found["units"]
     )
-    rules = tuple(Rule(match=match, scheme=parse_target(scheme)) for match, scheme in space["rules"])
-    made = Space(
+    space = Space(
         units=units,
-        fixed=space["fixed"],
-        candidates=tuple(space["candidates"]),
-        rules=rules,
-        total_params=space["total_params"],
+        fixed=found["fixed"],
+        candidates=tuple(found["candidates"]),
+        rules=tuple(Rule(match=match, scheme=parse_target(scheme)) for match, scheme in found["rules"]),
+        total_params=found["total_params"],
     )
     clocks = {name: Clock(**clock) for name, clock in found["clocks"].items()}
-    measured = {tuple(choice): Evidence(**evidence) for choice, evidence in found["measured"]}
-    return Known(loss=found["loss"], costs=Costs(space=made, cache=found["cache"], clocks=clocks), evidence=measured.get)
-
-
-def _choices(store: Store) -> list[Choice]:
-    return [tuple(choice) for choice, _ in store.known(KEY)["measured"]]
+    return Known(
+        loss=found["loss"], costs=Costs(space=space, cache=found["cache"], clocks=clocks), evidence=_measured(found).get
+    )
