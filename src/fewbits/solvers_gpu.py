@@ -5,7 +5,6 @@ packed where they are made (cuda/solve_encode.cu).
 """
 
 import ctypes
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,6 +21,7 @@ _METAS = {"f32": 0, "f16": 1, "bf16": 2}
 _ORDERS: dict[Order, int] = {"before": 0, "after": 1, "half": 2, "codebook": 3}
 _TRIED = 5  # grids that are tried together
 _THREADS = 256
+_ROWS = 512  # of statistics, made at a time
 LARGEST_GROUP = 16384  # in the registers of a block
 
 
@@ -73,30 +73,49 @@ def fits(group: int, grids: Grids) -> bool:
     return group <= LARGEST_GROUP and len(grids.shrinks) <= _TRIED and grids.fits()
 
 
-def fit(groups: Shaped[Tensor, "n k"], grids: Grids, *, most_zero: float, count: Count | None) -> Found:
-    """Begin with the grid that spans each group, and search for a better one. Without a `count` all weights count the same."""
-    groups = groups.contiguous()
-    n, k = groups.shape
-    device = groups.device
-    stored = torch.empty(1 + grids.has_zero, n, dtype=torch.float32, device=device)
-    stats = _fresh_stats(device).clone()
+@dataclass(frozen=True, kw_only=True)
+class Solver:
+    """Finds the grids of groups of k weights of one type on one GPU. Made once: filling it in takes the host as long as launching."""
+
+    kernel: nvrtc.Kernel
+    problem: _Fit  # all that is the same for each weight
+    threads: int
+    lanes: int  # that share a group
+    has_zero: bool
+    most_blocks: int
+
+    def fit(self, groups: Shaped[Tensor, "n k"]) -> Found:
+        """Begin with the grid that spans each group, and search for a better one."""
+        groups = groups.contiguous()
+        n, device = groups.shape[0], groups.device
+        scale = torch.empty(n, dtype=torch.float32, device=device)
+        zero = torch.empty(n, dtype=torch.float32, device=device) if self.has_zero else None
+        stats = _fresh_stats(device)
+        problem = _Fit.from_buffer_copy(self.problem)
+        problem.weights, problem.stats, problem.n = groups.data_ptr(), stats.data_ptr(), n
+        problem.scale, problem.zero = scale.data_ptr(), nvrtc.address(zero)
+        self.kernel.launch(min(-(-n * self.lanes // self.threads), self.most_blocks), self.threads, problem)
+        return Found(scale=scale, zero=zero, stats=stats)
+
+
+def solver(grids: Grids, k: int, dtype: torch.dtype, device: int, *, most_zero: float, count: Count | None) -> Solver:
+    """For groups of k weights of this type. Without a `count` all weights count the same."""
     book = grids.book
-    problem = _Fit.from_buffer_copy(_settings(grids, most_zero))
-    problem.weights, problem.stats, problem.n = groups.data_ptr(), stats.data_ptr(), n
-    problem.scale, problem.zero = stored.data_ptr(), stored[1].data_ptr() if grids.has_zero else None
     threads, lanes, each = _shape_of(k)
-    kernel = _fit_kernel(
-        (
-            ("THREADS", threads), ("K", k), ("L", lanes), ("V", each), ("WEIGHTS", _TYPES[groups.dtype]),
-            ("META", _METAS.get(grids.meta, 0)), ("HAS_ZERO", int(grids.has_zero)), ("INTEGER_ZERO", int(grids.integer_zero)),
-            ("VALUES", 0 if book is None else book.values.numel()), ("SHRINKS", len(grids.shrinks)),
-            ("LENGTHS", len(grids.lengths)), ("NORM", int(grids.p > 0)), *_counted(count),
-        ),
-        device.index or 0,
+    defines = (
+        ("THREADS", threads), ("K", k), ("L", lanes), ("V", each), ("WEIGHTS", _TYPES[dtype]),
+        ("META", _METAS.get(grids.meta, 0)), ("HAS_ZERO", int(grids.has_zero)), ("INTEGER_ZERO", int(grids.integer_zero)),
+        ("VALUES", 0 if book is None else book.values.numel()), ("SHRINKS", len(grids.shrinks)),
+        ("LENGTHS", len(grids.lengths)), ("NORM", int(grids.p > 0)), *_counted(count),
     )  # fmt: skip
-    blocks = min(-(-n * lanes // threads), 8 * _processors(device.index or 0))
-    kernel.launch(blocks, threads, problem)
-    return Found(scale=stored[0], zero=stored[1] if grids.has_zero else None, stats=stats)
+    return Solver(
+        kernel=nvrtc.load("fit", ("tile.cuh", "solve_fit.cu"), defines, device),
+        problem=_settings(grids, most_zero),
+        threads=threads,
+        lanes=lanes,
+        has_zero=grids.has_zero,
+        most_blocks=8 * _processors(device),
+    )
 
 
 def _counted(count: Count | None) -> tuple[tuple[str, float], ...]:
@@ -105,7 +124,6 @@ def _counted(count: Count | None) -> tuple[tuple[str, float], ...]:
     return (("COUNTED", 1 if count.power == 1 else 2), ("FLOOR", count.floor), ("POWER", count.power))
 
 
-@cache  # filling it takes the host as long as launching
 def _settings(grids: Grids, most_zero: float) -> _Fit:
     book = grids.book
     return _Fit(
@@ -211,30 +229,21 @@ def to_stream(codes: UInt8[Tensor, " n"], bits: int) -> UInt8[Tensor, " m"]:
 
 
 @cache
-def _fit_kernel(defines: tuple[tuple[str, float], ...], device: int) -> nvrtc.Kernel:
-    return nvrtc.load("fit", ("tile.cuh", "solve_fit.cu"), defines, device)
-
-
-@cache
 def _encode_kernel(defines: tuple[tuple[str, int], ...], device: int) -> nvrtc.Kernel:
     return nvrtc.load("encode", ("tile.cuh", "solve_encode.cu"), defines, device)
 
 
-@cache
+_left: dict[torch.device, list[Tensor]] = {}
+
+
 def _fresh_stats(device: torch.device) -> Int32[Tensor, " 3"]:
-    return torch.tensor([0, 0, -1], dtype=torch.int32, device=device)
+    """A row that no launch has written to. Many are made at once, and waited for: then any stream may use them."""
+    left = _left.setdefault(device, [])
+    if not left:
+        left.extend(torch.tensor([[0, 0, -1]] * _ROWS, dtype=torch.int32, device=device).unbind())
+    return left.pop()
 
 
 @cache
 def _processors(device: int) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
-
-
-def as_floats(stats: Mapping[str, Int32[Tensor, " 3"]]) -> dict[str, tuple[float, float]]:
-    """The largest scale and zero point of each, after one wait for each device."""
-    found: dict[str, tuple[float, float]] = {}
-    for device in {s.device for s in stats.values()}:
-        here = {name: s[:2] for name, s in stats.items() if s.device == device}
-        rows = torch.stack(list(here.values())).view(torch.float32).tolist()
-        found |= {name: (row[0], row[1]) for name, row in zip(here, rows, strict=True)}
-    return found

@@ -4,7 +4,7 @@ What is wrong with a weight or its scales is known only once the device is waite
 `checked_together`, when that ends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.methods._affine import MOST_ZERO
 from fewbits.methods._grids import Grids
-from fewbits.methods.base import Fit, check_finite, store_fit, to_groups
-from fewbits.solvers import Order, Recipe
+from fewbits.methods.base import Fit, Method, check_finite, store_fit, to_groups
+from fewbits.solvers import Order
 from fewbits.tensor import QuantizedTensor, matrix_shape, read_scale, read_zero
 
 
@@ -51,14 +51,14 @@ def checked_together() -> Iterator[_Later]:
         yield later
     finally:
         _later.reset(token)
-    for name, most in solvers_gpu.as_floats(later.stats).items():
+    for name, most in _as_floats(later.stats).items():
         try:
             _check(later.formats[name], most)
         except FewbitsError as error:
             raise FewbitsError(f"layer {name or '(the model itself)'}: {error}") from None
 
 
-def quantize(weight: Shaped[Tensor, "..."], format: Format, recipe: Recipe) -> QuantizedTensor | None:
+def quantize(weight: Shaped[Tensor, "..."], format: Format, method: Method) -> QuantizedTensor | None:
     """Quantize a weight (its first axis is the outputs); None where the kernels do not reach.
 
     Raises what `Method.quantize` raises.
@@ -68,28 +68,36 @@ def quantize(weight: Shaped[Tensor, "..."], format: Format, recipe: Recipe) -> Q
     shape = tuple(weight.shape)
     rows, cols = matrix_shape(shape)
     r, c = format.block(rows, cols)
-    grids = _asked(format, recipe)
-    if (format.is_codebook and grids.book is None) or not solvers_gpu.fits(r * c, grids):
+    solving = _solving(method, format, r * c, weight.dtype, weight.device.index or 0)
+    if solving is None:
         return None
     matrix = weight.reshape(rows, cols).contiguous()
-    found = solvers_gpu.fit(
-        matrix.view(-1, c) if r == 1 else to_groups(matrix, r, c),
-        grids,
-        most_zero=MOST_ZERO[format.meta],
-        count=recipe.count,
-    )
+    found = solving.solver.fit(matrix.view(-1, c) if r == 1 else to_groups(matrix, r, c))
     _look_at(weight, format, found.stats)
-    tensors = _stored(matrix, format, (r, c), found, grids)
+    tensors = _stored(matrix, format, (r, c), found, solving.grids)
     return QuantizedTensor(format=format, shape=shape, tensors=tensors)
 
 
-@cache  # a codebook is sorted for it
-def _asked(format: Format, recipe: Recipe) -> "solvers.Grids":
-    return Grids(format).asked(recipe)
+@dataclass(frozen=True, kw_only=True)
+class _Solving:
+    grids: solvers.Grids
+    solver: solvers_gpu.Solver
+
+
+@cache  # what it takes is prepared once for all layers: a codebook is sorted, a kernel compiled
+def _solving(method: Method, format: Format, k: int, dtype: torch.dtype, device: int) -> _Solving | None:
+    recipe = method.recipe(format)
+    if recipe is None:
+        return None
+    grids = Grids(format).asked(recipe)
+    if (format.is_codebook and grids.book is None) or not solvers_gpu.fits(k, grids):
+        return None
+    solver = solvers_gpu.solver(grids, k, dtype, device, most_zero=MOST_ZERO[format.meta], count=recipe.count)
+    return _Solving(grids=grids, solver=solver)
 
 
 def _stored(
-    matrix: Tensor, format: Format, block: tuple[int, int], found: solvers_gpu.Found, grids: "solvers.Grids"
+    matrix: Tensor, format: Format, block: tuple[int, int], found: solvers_gpu.Found, grids: solvers.Grids
 ) -> dict[str, Tensor]:
     """Codes, scales and zero points as the format stores them."""
     order = _order(format)
@@ -122,7 +130,7 @@ def _look_at(weight: Tensor, format: Format, stats: Int32[Tensor, " 3"]) -> None
     if later is not None:
         return later.add(format, stats)
     try:
-        _check(format, solvers_gpu.as_floats({"": stats})[""])
+        _check(format, _as_floats({"": stats})[""])
     except FewbitsError:
         check_finite(weight)  # says more of NaN and infinity
         raise
@@ -133,3 +141,13 @@ def _check(format: Format, most: tuple[float, float]) -> None:
     meta.check_range("scale", most[0], format.meta)
     if format.has_zero and not format.integer_zero:
         meta.check_range("zero", most[1], format.meta)
+
+
+def _as_floats(stats: Mapping[str, Int32[Tensor, " 3"]]) -> dict[str, tuple[float, float]]:
+    """The largest scale and zero point of each, after one wait for each device."""
+    found: dict[str, tuple[float, float]] = {}
+    for device in {s.device for s in stats.values()}:
+        here = {name: s for name, s in stats.items() if s.device == device}
+        rows = torch.stack(list(here.values())).view(torch.float32).tolist()
+        found |= {name: (row[0], row[1]) for name, row in zip(here, rows, strict=True)}
+    return found

@@ -74,8 +74,7 @@ class Method(ABC):
     def _by_kernels(self, weight: Float[Tensor, "..."], format: Format) -> QuantizedTensor | None:
         from fewbits.methods import _gpu  # builds on this module
 
-        recipe = self.recipe(format)
-        return None if recipe is None else _gpu.quantize(weight, format, recipe)
+        return _gpu.quantize(weight, format, self)
 
     def fit_matrix(self, matrix: Shaped[Tensor, "rows cols"], format: Format, for_each: ForEach = in_turn) -> Fit:
         """Fit all groups of a matrix, piece by piece."""

@@ -43,6 +43,13 @@ def _marks(attributes: tuple[int, ...]) -> ctypes.Array[_Attribute]:
     return (_Attribute * max(1, len(attributes)))(*(_Attribute(id=a, value=1) for a in attributes))
 
 
+@cache  # filling it in takes the host as long as launching
+def _config(grid: int | tuple[int, int], block: int, shared: int, attributes: tuple[int, ...]) -> _Config:
+    x, y = grid if isinstance(grid, tuple) else (grid, 1)
+    marks = ctypes.addressof(_marks(attributes))
+    return _Config(grid=(x, y, 1), block=(block, 1, 1), shared=shared, attributes=marks, count=len(attributes))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
     """A compiled function on the device that was current when it was loaded."""
@@ -61,15 +68,8 @@ class Kernel:
         attributes: Sequence[int] = (),
     ) -> None:
         """Launch on torch's current stream with one structure as the only parameter."""
-        x, y = grid if isinstance(grid, tuple) else (grid, 1)
-        config = _Config(
-            grid=(x, y, 1),
-            block=(block, 1, 1),
-            shared=shared,
-            stream=torch.cuda.current_stream().cuda_stream,
-            attributes=ctypes.addressof(_marks(tuple(attributes))),
-            count=len(attributes),
-        )
+        config = _Config.from_buffer_copy(_config(grid, block, shared, tuple(attributes)))
+        config.stream = torch.cuda.current_stream().cuda_stream
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
         _check(_driver().cuLaunchKernelEx(ctypes.byref(config), self.function, parameters, None), "a launch")
 
