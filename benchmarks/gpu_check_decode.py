@@ -73,7 +73,7 @@ def cases(folders: list[str]) -> list[tuple[str, Any, str, torch.dtype]]:
 
 def reference(model: Any) -> Any:
     """The same model with plain layers of the dequantized weights, in f32."""
-    plain = copy.deepcopy(model).float()
+    plain: Any = nn.Module.float(copy.deepcopy(model))  # transformers refuses to cast a model that was saved quantized
     for name, layer in list(plain.named_modules()):
         if not isinstance(layer, QuantizedLayer):
             continue

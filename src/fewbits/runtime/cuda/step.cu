@@ -10,6 +10,8 @@ DEV u64 one_phase(const Args& a, const Phase& whole, int2 units, Ring& ring, cha
     return best;
   }
   const bool works = units.x < units.y;
+  const Product product = {ph.kind, ph.kb, ph.m, units.y - units.x << (ph.type == GATED)};
+  const Ending end(a, whole, ph, first_output(ph, units, 0), min(BATCH, product.items));
   // Who owns no rows must not wait for inputs either: the others would not wait for him before they write new ones.
   if (ph.norm) {
     NormWeights weights;
@@ -17,15 +19,16 @@ DEV u64 one_phase(const Args& a, const Phase& whole, int2 units, Ring& ring, cha
     mbar_wait(&sh.norm_full[at], now.norms / NORMED & 1);
     const char* mine = norms + at * a.norm_bytes;
     weights.load(ph.kb, mine);
-    if (works) normed(a, ph, x, sh, now, first, weights, mine);
+    if (!LAYERNORM) free_slot(&sh.norm_empty[at]);
+    if (works) normed(a, ph, product, x, sh, now, first, weights, mine);
     else if (first) consumers_sync();  // x holds the step's inputs, which others may still read
-    free_slot(&sh.norm_empty[at]);
-  } else if (works) gathered(a, ph, x, sh, now);
+    if (LAYERNORM) free_slot(&sh.norm_empty[at]);  // its biases are read late
+  } else if (works) gathered(a, ph, product, x, sh, now);
   if (works) {
     if (ph.raw) consumers_sync();  // warps will read others' inputs
     else __syncwarp();
     MARK(2);
-    best = multiply(a, whole, ph, units, ring, x, sh, now);
+    best = multiply(a, whole, product, end, units, ring, x, sh, now);
   }
   if (ph.norm) now.norms++;
   return best;
@@ -47,13 +50,15 @@ DEV void consume(const Args& a, const char* memory, char* x, const char* norms, 
       MARK(0);
       mbar_wait(&sh.head_full[at], now.done / HEADS & 1);
       last = sh.heads[at].core.type == HEAD;
+      // Other blocks may read this step's keys and values in the next: nothing else orders it. Here the inputs are waited for anyway.
+      if (last) __threadfence();
       const u64 best = one_phase(a, sh.heads[at], sh.units[at], ring, x, norms, sh, now, first);
       free_slot(&sh.head_empty[now.done % HEADS]);
       first = false;
       if (last) tell_best(a, sh, now, best);
       MARK(5);
     }
-    token = next_token(a, now.done, now.pos);
+    token = next_token(a, sh, now.done, now.pos);
     if (!blockIdx.x && !threadIdx.x) a.tokens[now.pos + 1] = token;
   }
 }

@@ -45,42 +45,69 @@ struct Rows {  // keys, one by LPK lanes; values, a row by the whole warp
         if (k < last && d < HD) value[n][i] = __ldcg((const u32*)(s.vc + k * HD + d));
       }
   }
+  // The newest takes its place, where nothing was loaded. (Looking for it at each row was 4 us of a step of 321.)
+  DEV void put_newest(const Span& s, int first, const u32* newest) {
+    const int lane = threadIdx.x & 31, d0 = lane % LPK * 8;
+#pragma unroll
+    for (int n = 0; n < AHEAD; n++) {
+      const int sub = s.newest - first - s.at(n);
+      if ((u32)sub >= SUBS) continue;
+      if (lane / LPK == sub && d0 < HD) key[n] = *(const uint4*)(newest + d0 / 2);
+#pragma unroll
+      for (int k = 0; k < SUBS; k++)
+#pragma unroll
+        for (int i = 0; i < PAIRS; i++) {
+          const int d = i * 64 + lane * 2;
+          if (k == sub && d < HD) value[n * SUBS + k][i] = newest[(HD + d) / 2];
+        }
+    }
+  }
 };
-struct Rotation {  // of two dimensions of a head, asked for before the queries are waited for
+struct Rotation {  // of two dimensions of a head
   int job, d, other;  // 0 .. RT - 1: a query; RT: the newest key; RT + 1: the newest value
-  float2 c, s;
-  DEV Rotation(const Args& a, int pos) {
+  DEV Rotation(const Args& a) {
     const int i = threadIdx.x;
-    job = i / (HD / 2), d = i % (HD / 2) * 2, other = -1;
+    job = i / (HD / 2), d = i % (HD / 2) * 2, other = d;
     if (!a.cos || d >= a.rope_dim || job > RT) return;
     const int half = a.rope_dim / 2;
     other = d < half ? d + half : d - half;
-    c = __ldg((const float2*)(a.cos + pos * a.rope_dim + d)), s = __ldg((const float2*)(a.sin + pos * a.rope_dim + d));
-    if (d < half) s.x = -s.x, s.y = -s.y;
+  }
+  // The two, rotated. They and what they are rotated with are asked for together: one way to the cache where there were two.
+  DEV float2 take(const Args& a, const u64* head, const State& now) const {
+    const u64 *from = head + d / 2, *with = head + other / 2;
+    const bool turned = other != d;
+    Word mine, second;
+    ask(mine, from), ask(second, with);
+    float2 c = make_float2(1.f, 1.f), s = make_float2(0.f, 0.f);
+    if (turned) {
+      const int at = now.pos * a.rope_dim + d;
+      c = __ldg((const float2*)(a.cos + at)), s = __ldg((const float2*)(a.sin + at));
+    }
+    for (u32 n = 0; stale(mine, now.tag()) || stale(second, now.tag()); patience(n)) ask(mine, from), ask(second, with);
+    const float2 v = values_of(mine), o = values_of(second);
+    if (!turned) return v;
+    if (d < other) s.x = -s.x, s.y = -s.y;
+    return make_float2(v.x * c.x + o.x * s.x, v.y * c.y + o.y * s.y);
   }
 };
 static_assert((RT + 2) * HD / 2 <= CONSUMERS && RT * HD / 2 * 4 <= CONSUMERS, "a thread has one job");
 constexpr int SUMS = RT * HD + 8;  // of a warp; the 8 keep its neighbours in other banks
 struct Room {  // in the memory of the inputs
-  float queries[RT * HD], newest[2 * HD], sums[WARPS * SUMS], top[WARPS][RT], total[WARPS][RT];
+  float queries[RT * HD], sums[WARPS * SUMS], top[RT][WARPS], total[RT][WARPS];
+  u32 newest[HD];  // f16, key and value
 };
 
 DEV void take_queries(const Args& a, const Span& s, const Rotation& turn, Room& room, const State& now) {
   if (turn.job >= RT + (s.newest >= 0 ? 2 : 0)) return;
   const int head = turn.job < RT ? s.head + turn.job : a.heads + (turn.job - RT) * a.kv_heads + s.kv;
-  const u64* from = a.qkv + head * (HD / 2);
-  float2 v = await(from + turn.d / 2, now.tag());
-  if (turn.other >= 0) {
-    const float2 o = await(from + turn.other / 2, now.tag());
-    v = make_float2(v.x * turn.c.x + o.x * turn.s.x, v.y * turn.c.y + o.y * turn.s.y);
-  }
+  const float2 v = turn.take(a, a.qkv + head * (HD / 2), now);
   if (turn.job < RT) {
     *(float2*)(room.queries + turn.job * HD + turn.d) = make_float2(v.x * a.attn_scale, v.y * a.attn_scale);
     return;
   }
   const u32 both = finite_halves(v.x, v.y);
   *(u32*)((turn.job == RT ? s.kc : s.vc) + now.pos * HD + turn.d) = both;
-  *(float2*)(room.newest + (turn.job - RT) * HD + turn.d) = make_float2(half_to_float(both), high_to_float(both));
+  room.newest[((turn.job - RT) * HD + turn.d) / 2] = both;
 }
 
 struct Online {  // a warp's softmax so far
@@ -97,10 +124,6 @@ DEV void scores(const Span& s, const Rows& rows, const Room& room, int first, On
     const int key = first + s.at(n) + lane / LPK;
     float k[8];
     unpacked(k, rows.key[n]);
-    if (key == s.newest && d0 < HD) {
-#pragma unroll
-      for (int i = 0; i < 8; i++) k[i] = room.newest[d0 + i];
-    }
 #pragma unroll
     for (int r = 0; r < RT; r++) {
       float dot = 0.f;
@@ -130,7 +153,7 @@ DEV void scores(const Span& s, const Rows& rows, const Room& room, int first, On
     }
   }
 }
-DEV void add_values(const Span& s, const Rows& rows, const Room& room, int first, Online& on, const float (&p)[AHEAD][RT]) {
+DEV void add_values(const Rows& rows, Online& on, const float (&p)[AHEAD][RT]) {
   const int lane = threadIdx.x & 31;
 #pragma unroll
   for (int n = 0; n < AHEAD * SUBS; n++) {
@@ -139,9 +162,7 @@ DEV void add_values(const Span& s, const Rows& rows, const Room& room, int first
     for (int r = 0; r < RT; r++) f[r] = __shfl_sync(~0u, p[n / SUBS][r], n % SUBS * LPK);
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
-      const int d = i * 64 + lane * 2;
-      float v0 = half_to_float(rows.value[n][i]), v1 = high_to_float(rows.value[n][i]);
-      if (first + s.at(n / SUBS) + n % SUBS == s.newest && d < HD) v0 = room.newest[HD + d], v1 = room.newest[HD + d + 1];
+      const float v0 = half_to_float(rows.value[n][i]), v1 = high_to_float(rows.value[n][i]);
 #pragma unroll
       for (int r = 0; r < RT; r++) on.acc[r][i][0] += f[r] * v0, on.acc[r][i][1] += f[r] * v1;
     }
@@ -153,7 +174,7 @@ DEV void keep_online(Online& on, Room& room) {
   for (int r = 0; r < RT; r++) {
 #pragma unroll
     for (int o = LPK; o < 32; o <<= 1) on.total[r] += __shfl_xor_sync(~0u, on.total[r], o);
-    if (!lane) room.top[warp][r] = on.top[r], room.total[warp][r] = on.total[r];
+    if (!lane) room.top[r][warp] = on.top[r], room.total[r][warp] = on.total[r];
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
       const int d = i * 64 + lane * 2;
@@ -166,13 +187,16 @@ DEV void send_parts(const Args& a, const Span& s, const Room& room, const State&
   if (i >= RT * HD / 2) return;
   float top = -1e30f, total = 0.f, o0 = 0.f, o1 = 0.f;
 #pragma unroll
-  for (int w = 0; w < WARPS; w++) top = fmaxf(top, room.top[w][r]);
+  for (int w = 0; w < WARPS; w += 4) {
+    const float4 q = *(const float4*)&room.top[r][w];
+    top = fmaxf(top, fmaxf(fmaxf(q.x, q.y), fmaxf(q.z, q.w)));
+  }
 #pragma unroll
   for (int n = 0; n < WARPS / 4; n++) {
     const int w = part + 4 * n;
-    const float f = exponential(room.top[w][r] - top);
+    const float f = exponential(room.top[r][w] - top);
     const float2 v = *(const float2*)(room.sums + w * SUMS + r * HD + d);
-    o0 += f * v.x, o1 += f * v.y, total += f * room.total[w][r];
+    o0 += f * v.x, o1 += f * v.y, total += f * room.total[r][w];
   }
 #pragma unroll
   for (int o = 1; o < 4; o <<= 1) {
@@ -188,7 +212,7 @@ DEV void attend(const Args& a, int layer, char* x, const State& now, Shared& sh)
   const Span span(a, layer, now.pos);
   if (!span.active) return;
   Room& room = *(Room*)x;
-  const Rotation turn(a, now.pos);
+  const Rotation turn(a);
   Rows rows;
   rows.load(span, span.begin, min(now.pos, span.end));
   take_queries(a, span, turn, room, now);
@@ -205,9 +229,10 @@ DEV void attend(const Args& a, int layer, char* x, const State& now, Shared& sh)
 #pragma unroll 1
   for (int first = span.begin; first < span.end; first += SPLIT_KEYS) {
     if (first != span.begin) rows.load(span, first, now.pos);
+    if (span.newest >= 0) rows.put_newest(span, first, room.newest);
     float p[AHEAD][RT];
     scores(span, rows, room, first, on, p);
-    add_values(span, rows, room, first, on, p);
+    add_values(rows, on, p);
   }
   keep_online(on, room);
   MARK(3);

@@ -24,12 +24,6 @@ DEV float2 values_of(const Word& w) {
 DEV void patience(u32& n) {
   if (++n > (1u << 22)) __trap();
 }
-DEV float2 await(const u64* from, u32 tag) {
-  Word w;
-  u32 n = 0;
-  for (ask(w, from); stale(w, tag); patience(n)) ask(w, from);
-  return values_of(w);
-}
 // Where a word is: the two that a lane needs of a tile (see step_inputs.cuh) are neighbours, so that one load brings both. Half the
 // loads count: hundreds of warps ask for the same words at once.
 DEV int place_of(int word) { return (word & ~15) | (word & 7) << 1 | (word >> 3 & 1); }
@@ -57,16 +51,19 @@ template <int N> DEV void await(Two (&two)[N], const u64* from, const bool (&wan
 
 // ---- the likeliest token: a rank of 64 bits by block, as two halves with a tag each ----
 DEV u64 larger(u64 a, u64 b) { return a > b ? a : b; }
+DEV u32 largest_in_warp(u32 v) {
+  u32 r;
+  asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(r) : "r"(v));
+  return r;
+}
 DEV u64 largest_of_warp(u64 best) {
-#pragma unroll
-  for (int o = 16; o; o >>= 1) best = larger(best, __shfl_xor_sync(~0u, best, o));
-  return best;
+  const u32 high = largest_in_warp(best >> 32);
+  return (u64)high << 32 | largest_in_warp(best >> 32 == high ? (u32)best : 0);
 }
 DEV void tell_best(const Args& a, Shared& sh, const State& now, u64 mine) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const u64 best = largest_of_warp(mine);
   if (!lane) sh.warp_best[warp] = best;
-  __threadfence();  // other blocks may read this step's keys and values in the next: nothing else orders it
   consumers_sync();
   if (warp) return;
   const u64 whole = largest_of_warp(sh.warp_best[lane % WARPS]);
@@ -74,14 +71,20 @@ DEV void tell_best(const Args& a, Shared& sh, const State& now, u64 mine) {
   u64* to = a.best + ((now.pos & 1) * gridDim.x + blockIdx.x) * 2;
   if (!lane) send(to, whole >> 32 | tag), send(to + 1, (whole & 0xFFFFFFFFu) | tag);
 }
-DEV int next_token(const Args& a, u32 done, int pos) {
+// Each warp asks for some blocks': when all asked for all of them, the cache's queues were full, and a step took 338 us where it takes 332.
+DEV int next_token(const Args& a, Shared& sh, u32 done, int pos) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   u64 best = 0;
-  for (int i = threadIdx.x & 31; i < gridDim.x; i += 32) {
+#pragma unroll 1
+  for (int i = lane * WARPS + warp; i < gridDim.x; i += CONSUMERS) {
     const u64* from = a.best + ((pos & 1) * gridDim.x + i) * 2;
-    Word high, low;
+    Two w;
     u32 n = 0;
-    for (ask(high, from), ask(low, from + 1); high.t != done || low.t != done; patience(n)) ask(high, from), ask(low, from + 1);
-    best = larger(best, (u64)high.x << 32 | low.x);
+    for (ask(w, from); w.a.t != done || w.b.t != done; patience(n)) ask(w, from);
+    best = larger(best, (u64)w.a.x << 32 | w.b.x);
   }
-  return (int)~(u32)largest_of_warp(best);
+  best = largest_of_warp(best);
+  if (!lane) sh.token_best[warp] = best;
+  consumers_sync();
+  return (int)~(u32)largest_of_warp(sh.token_best[lane % WARPS]);
 }

@@ -33,50 +33,71 @@ DEV float summed(const float* row, int parts) {
   }
   return sum;
 }
-// Of some tiles, from output `first`: a thread has an output, and sends it on with its neighbour's.
-DEV void finish(const Args& a, const Phase& whole, const Core& ph, const Shared& sh, const Sums* sums, State& now, int first, int tiles, u64& best) {
-  const int tid = threadIdx.x, out = first + tid, type = ph.type, twice = type == GATED, count = tiles * 16 >> twice;
-  if ((tid & ~31) >= count) return;
-  const bool mine = tid < count && out < ph.rows;
+// What a thread does with its output of a phase: bits, and the place of the word in which it is sent on with its neighbour's. This is
+// told while inputs are waited for, since what follows the sums is waited for by other blocks: 7 us of a step of 359. `tiles` of
+// outputs, from output `first`.
+enum Does { WORKS = 1, MINE = 2, PAIRED = 4, ACTIVATED = 8, ADDED = 16, SCALED = 32, BIASED = 64, RANKED = 128, UP_BIASED = 256 };
+struct Ending {
+  u32 does, word;  // in units of 8 bytes from a.h
+  DEV Ending() {}
+  DEV Ending(const Args& a, const Phase& whole, const Core& ph, int first, int tiles) {
+    const int type = ph.type, twice = type == GATED, out = first + threadIdx.x, count = tiles * 16 >> twice;
+    const bool mine = threadIdx.x < count && out < ph.rows;
+    does = ((threadIdx.x & ~31) < count ? WORKS : 0) | (mine ? MINE : 0);
+    if (twice) does |= PAIRED | (whole.up_bias && mine ? UP_BIASED : 0);
+    if (twice || type == PLAIN) does |= ACTIVATED;
+    if (type == OUT || type == DOWN) does |= ADDED;
+    if (!LAYERNORM && ph.norm) does |= SCALED;
+    if (whole.bias && mine) does |= BIASED;
+    if (type == HEAD) does |= RANKED;
+    const u64* to = type == QKV ? a.qkv + (out >> 1) : (type == OUT || type == DOWN ? a.h : a.act) + place_of(out >> 1);
+    word = (u32)(to - a.h);
+  }
+};
+DEV void finish(const Args& a, const Phase& whole, const Ending& end, const Shared& sh, const Sums* sums, State& now, int first, u64& best) {
+  const Core& ph = whole.core;
+  const u32 does = end.does;
+  if (!(does & WORKS)) return;
+  const int tid = threadIdx.x, twice = does & PAIRED ? 1 : 0;
   const float* row = sums[tid >> 4 << twice][tid & 15];
   float v = summed(row, ph.parts), up = 0.f;
   if (twice) up = summed(row + sizeof(Sums) / 4, ph.parts);
-  if (!LAYERNORM && ph.norm) {
+  if (does & SCALED) {
     const float factor = root(a, ph, sh, now);
     v *= factor, up *= factor;
   }
-  if (whole.bias && mine) v += __ldg(whole.bias + out);
-  if (type == HEAD) {
-    if (!mine) return;
+  if (does & BIASED) v += __ldg(whole.bias + first + tid);
+  if (does & RANKED) {
+    if (!(does & MINE)) return;
+    const int out = first + tid;
     if (a.logits) a.logits[out] = v;
     best = larger(best, ranked(chosen_by(a, v, out, now.pos), out));
     return;
   }
-  u64* to = a.act;
-  if (twice) {
-    if (whole.up_bias && mine) up += __ldg(whole.up_bias + out);
-    v = activated(v) * up;
-  } else if (type == PLAIN) v = activated(v);
-  else if (type == QKV) to = a.qkv;
-  else to = a.h, v = now.before += v;
+  if (does & UP_BIASED) up += __ldg(whole.up_bias + first + tid);
+  if (does & ACTIVATED) v = activated(v);
+  if (twice) v *= up;
+  if (does & ADDED) v = now.before += v;
   const float next = __shfl_down_sync(~0u, v, 1);
-  const int word = type == QKV ? out >> 1 : place_of(out >> 1);
-  if (mine && !(tid & 1)) send(to + word, packed(v, next, now.done + 1));
+  if (does & MINE && !(tid & 1)) send(a.h + end.word, packed(v, next, now.done + 1));
 }
 
-DEV u64 multiply(const Args& a, const Phase& whole, const Core& ph, int2 units, Ring& ring, const char* x, Shared& sh, State& now) {
-  const int items = units.y - units.x << (ph.type == GATED);
+DEV int first_output(const Core& ph, int2 units, int item) { return (units.x << 4) + (item << (ph.type == GATED ? 3 : 4)); }
+DEV u64 multiply(const Args& a, const Phase& whole, const Product& product, Ending end, int2 units, Ring& ring, const char* x, Shared& sh,
+                 State& now) {
+  const Core& ph = whole.core;
+  const int items = product.items;
   u64 best = 0;  // of the head's outputs: value and row
 #pragma unroll 1
   for (int item = 0; item < items; item += BATCH, now.flushes++) {
-    const int count = min(BATCH, items - item);
+    const int count = min(BATCH, items - item), first = first_output(ph, units, item);
+    if (item) end = Ending(a, whole, ph, first, count);
     Sums* sums = sh.red[now.flushes & 1];
-    products(ph, ring, x, sh, sums, count);
+    products(ph, product, ring, x, sh, sums, count);
     MARK(3);
     consumers_sync();
     MARK(4);
-    const int first = (units.x << 4) + (ph.type == GATED ? item << 3 : item << 4);
-    finish(a, whole, ph, sh, sums, now, first, count, best);
+    finish(a, whole, end, sh, sums, now, first, best);
   }
   return best;
 }

@@ -36,11 +36,11 @@ DEV float root(const Args& a, const Core& ph, const Shared& sh, const State& now
   return inverse_root(fmaf(all_of(sh.squares[now.norms % NORMED]), ph.inv_k, a.eps));
 }
 
-DEV void residual(const Args& a, const Core& ph, const char* x, const State& now, bool first, float (&v)[NORMS][4]) {
+DEV void residual(const Args& a, const Product& product, const char* x, const State& now, bool first, float (&v)[NORMS][4]) {
   bool mine[NORMS];
   Two w[NORMS];
 #pragma unroll
-  for (int n = 0; n < NORMS; n++) mine[n] = my_tile(n) < ph.kb, w[n] = {};
+  for (int n = 0; n < NORMS; n++) mine[n] = my_tile(n) < product.kb, w[n] = {};
   if (!first) {
     await(w, a.h + my_place(0), mine, now.tag());
 #pragma unroll
@@ -56,9 +56,10 @@ DEV void residual(const Args& a, const Core& ph, const char* x, const State& now
 }
 // RMSNorm is 1 / root of the mean square, times what W (w h) is: the product need not wait for the root, which the sums' own barrier
 // brings along.
-DEV void normed(const Args& a, const Core& ph, char* x, Shared& sh, State& now, bool first, const NormWeights& weights, const char* norms) {
+DEV void normed(const Args& a, const Core& ph, const Product& product, char* x, Shared& sh, State& now, bool first, const NormWeights& weights,
+                const char* norms) {
   float v[NORMS][4], scale = 1.f, squares = 0.f;
-  residual(a, ph, x, now, first, v);
+  residual(a, product, x, now, first, v);
   MARK(1);
   if (LAYERNORM) {  // the centred sum: a difference of squares would cancel where the mean is large
     float sum = 0.f;
@@ -71,7 +72,7 @@ DEV void normed(const Args& a, const Core& ph, char* x, Shared& sh, State& now, 
 #pragma unroll
     for (int n = 0; n < NORMS; n++)
 #pragma unroll
-      for (int j = 0; j < 4; j++) v[n][j] = my_tile(n) < ph.kb ? v[n][j] - mean : 0.f;
+      for (int j = 0; j < 4; j++) v[n][j] = my_tile(n) < product.kb ? v[n][j] - mean : 0.f;
   }
 #pragma unroll
   for (int n = 0; n < NORMS; n++)
@@ -85,18 +86,18 @@ DEV void normed(const Args& a, const Core& ph, char* x, Shared& sh, State& now, 
   } else if (first) consumers_sync();  // the inputs are where they are put
 #pragma unroll
   for (int n = 0; n < NORMS; n++) {
-    if (n * 2 * WARPS >= ph.kb) break;
+    if (n * 2 * WARPS >= product.kb) break;
     float w[4], b[4] = {0, 0, 0, 0};
     weights.spread(w, n);
-    const bool mine = my_tile(n) < ph.kb;
+    const bool mine = my_tile(n) < product.kb;
     if (LAYERNORM && ph.biased && mine) {
       NormWeights biases;
-      biases.load(ph.kb, norms + ph.k * 2);
+      biases.load(product.kb, norms + ph.k * 2);
       biases.spread(b, n);
     }
 #pragma unroll
     for (int j = 0; j < 4; j++) v[n][j] = LAYERNORM ? v[n][j] * (scale * w[j]) + b[j] : v[n][j] * w[j];
-    put(x, sh, ph.kind, n, mine, v[n]);
+    put(x, sh, product.kind, n, mine, v[n]);
   }
 }
 
@@ -138,35 +139,35 @@ DEV void merged(const Args& a, u32 tag, int place, int splits, float (&v)[4]) {
   for (int j = 0; j < 4; j++) v[j] *= inv;
 }
 
-template <int N> DEV void take(const Args& a, const u64* from, const Core& ph, char* x, Shared& sh, const State& now, int base) {
+template <int N> DEV void take(const Args& a, const u64* from, const Product& product, char* x, Shared& sh, const State& now, int base) {
   Two w[N];
   bool mine[N];
 #pragma unroll
-  for (int n = 0; n < N; n++) mine[n] = my_tile(base + n) < ph.kb, w[n] = {};
+  for (int n = 0; n < N; n++) mine[n] = my_tile(base + n) < product.kb, w[n] = {};
   await(w, from + base * 1024, mine, now.tag());
   MARK(1);
 #pragma unroll
   for (int n = 0; n < N; n++) {
     float v[4];
     four_of(v, w[n]);
-    put(x, sh, ph.kind, base + n, mine[n], v);
+    put(x, sh, product.kind, base + n, mine[n], v);
   }
 }
-DEV void gathered(const Args& a, const Core& ph, char* x, Shared& sh, const State& now) {
+DEV void gathered(const Args& a, const Core& ph, const Product& product, char* x, Shared& sh, const State& now) {
   const int splits = ph.type == OUT ? splits_of(a, now.pos + 1) : 1;
   const u64* from = (ph.type == OUT ? a.parts : a.act) + my_place(0);
 #pragma unroll 1
-  for (int base = 0; base * 2 * WARPS < ph.kb;) {
+  for (int base = 0; base * 2 * WARPS < product.kb;) {
     if (splits > 1) {
-      const bool mine = my_tile(base) < ph.kb;
+      const bool mine = my_tile(base) < product.kb;
       float v[4] = {0.f, 0.f, 0.f, 0.f};
       merged(a, now.tag(), mine ? my_place(base) : 0, splits, v);
 #pragma unroll
       for (int j = 0; j < 4; j++) v[j] = mine ? v[j] : 0.f;
-      put(x, sh, ph.kind, base++, mine, v);
-    } else if ((base + 4) * 2 * WARPS <= ph.kb) {
-      take<4>(a, from, ph, x, sh, now, base);
+      put(x, sh, product.kind, base++, mine, v);
+    } else if ((base + 4) * 2 * WARPS <= product.kb) {
+      take<4>(a, from, product, x, sh, now, base);
       base += 4;
-    } else take<1>(a, from, ph, x, sh, now, base++);
+    } else take<1>(a, from, product, x, sh, now, base++);
   }
 }

@@ -155,8 +155,8 @@ template <int KIND> DEV void one_slot(Ring& ring, Reader<KIND>& reader, int at, 
   ring.free();
   reader.advance(P::CHUNK);
 }
-template <int KIND> DEV void any_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
-  const int kbs = ph.kb, m = ph.m, warp = threadIdx.x >> 5;
+template <int KIND> DEV void any_items(const Product& product, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
+  const int kbs = product.kb, m = product.m, warp = threadIdx.x >> 5;
   float* to = my_sums(sums, warp);
 #pragma unroll 1
   for (int entry = 0; entry < count; entry++) {
@@ -171,10 +171,10 @@ template <int KIND> DEV void any_items(const Core& ph, Ring& ring, const char* x
   }
 }
 // 32 tiles along the inputs: each warp keeps its two in registers.
-template <int KIND> DEV void kept_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
+template <int KIND> DEV void kept_items(const Product& product, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
   constexpr int CHUNK = Place<KIND>::CHUNK, TILE = Place<KIND>::TILE, SECOND = CHUNK == 32 ? WARPS : 0;
-  const int warp = threadIdx.x >> 5, codes = warp * TILE, meta0 = CHUNK * TILE + (warp >> ph.m) * 64;
-  const int meta1 = CHUNK * TILE + (warp + SECOND >> ph.m) * 64;
+  const int warp = threadIdx.x >> 5, codes = warp * TILE, meta0 = CHUNK * TILE + (warp >> product.m) * 64;
+  const int meta1 = CHUNK * TILE + (warp + SECOND >> product.m) * 64;
   const Reader<KIND> reader(x, sh, warp);
   Inputs<KIND> in0, in1;
   reader.read(in0, 0);
@@ -194,7 +194,7 @@ template <int KIND> DEV void kept_items(const Core& ph, Ring& ring, const char* 
     keep_sums<KIND>(to, row);
   }
 }
-template <int KIND> DEV void tile_items(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
-  if (ph.kb == 32) kept_items<KIND>(ph, ring, x, sh, sums, count);
-  else any_items<KIND>(ph, ring, x, sh, sums, count);
+template <int KIND> DEV void tile_items(const Product& product, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
+  if (product.kb == 32) kept_items<KIND>(product, ring, x, sh, sums, count);
+  else any_items<KIND>(product, ring, x, sh, sums, count);
 }

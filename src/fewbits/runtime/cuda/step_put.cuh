@@ -6,11 +6,6 @@ DEV int my_tile(int n) { return (threadIdx.x >> 5) + WARPS * (2 * n + (threadIdx
 DEV int my_word(int n) { return my_tile(n) * 32 + (threadIdx.x & 8) * 2 + (threadIdx.x & 7); }  // and the word 8 on
 DEV int my_place(int n) { return my_tile(n) * 32 + (threadIdx.x & 15) * 2; }  // of both in what is exchanged
 
-DEV u32 largest_in_warp(u32 v) {
-  u32 r;
-  asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(r) : "r"(v));
-  return r;
-}
 DEV int sum_over_warp(int v) {
   int r;
   asm volatile("redux.sync.add.s32 %0, %1, 0xffffffff;" : "=r"(r) : "r"(v));

@@ -48,25 +48,25 @@ DEV void row_items(const Core& ph, Ring& ring, const char* x, Sums* sums, int co
       if (!lane) sums[entry][at + row][part] = sum;
     }
 }
-DEV void products(const Core& ph, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
-  switch (ph.kind) {
+DEV void products(const Core& ph, const Product& product, Ring& ring, const char* x, Shared& sh, Sums* sums, int count) {
+  switch (product.kind) {
 #if KINDS & 32
     case 16: row_items(ph, ring, x, sums, count); break;
 #endif
 #if KINDS & 1
-    case 4: tile_items<4>(ph, ring, x, sh, sums, count); break;
+    case 4: tile_items<4>(product, ring, x, sh, sums, count); break;
 #endif
 #if KINDS & 2
-    case 8: tile_items<8>(ph, ring, x, sh, sums, count); break;
+    case 8: tile_items<8>(product, ring, x, sh, sums, count); break;
 #endif
 #if KINDS & 4
-    case 3: tile_items<3>(ph, ring, x, sh, sums, count); break;
+    case 3: tile_items<3>(product, ring, x, sh, sums, count); break;
 #endif
 #if KINDS & 8
-    case 2: tile_items<2>(ph, ring, x, sh, sums, count); break;
+    case 2: tile_items<2>(product, ring, x, sh, sums, count); break;
 #endif
 #if KINDS & 16
-    case NF4: tile_items<NF4>(ph, ring, x, sh, sums, count); break;
+    case NF4: tile_items<NF4>(product, ring, x, sh, sums, count); break;
 #endif
   }
 }
