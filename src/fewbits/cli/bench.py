@@ -28,19 +28,22 @@ def command(
     from fewbits.doctor.bench import BATCHES, SCHEMES, SHAPES, parse_shape, time_decoding, time_kernels
     from fewbits.doctor.gpu_bench import time_products
     from fewbits.doctor.gpu_limits import measure_gpu
+    from fewbits.doctor.gpu_writing import time_writing
     from fewbits.doctor.limits import measure_limits
 
     set_threads(threads)
     bounds, gpu = measure_limits(), measure_gpu()
     show_machine.limits(bounds)
-    schemes = scheme or list(SCHEMES)
+    schemes, written = scheme or list(SCHEMES), []
     if gpu is not None:
         show_gpu.limits(gpu)
         sizes = [parse_shape(size) for size in shape or SHAPES]
         show_gpu.products([t for size in sizes for t in time_products(*size, schemes, batch or BATCHES)], gpu)
+        written = time_writing(model, schemes, repeats)
+        show_gpu.writing(written, gpu)
     times = time_kernels(shape or SHAPES, schemes, batch or BATCHES)
     show_machine.kernels(times, bounds)
     made = time_decoding(model, schemes, repeats)
     show_machine.decoding(made, bounds)
     if json:
-        show_machine.machine_document(bounds, times=times, made=made)
+        show_machine.machine_document(bounds, times=times, made=made, gpu=gpu, written=written)

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 
 from fewbits.cli.tables import console, percent, table
+from fewbits.doctor.bench import Decoding
 from fewbits.doctor.gpu_bench import PLAIN
 from fewbits.doctor.gpu_limits import GpuLimits
+from fewbits.doctor.gpu_writing import NEW, PROMPT
 from fewbits.doctor.layers import LayerTime
+
+HOW = f"prompt {PROMPT}, new {NEW}, the median run of each"
 
 
 def limits(found: GpuLimits) -> None:
@@ -35,3 +39,19 @@ def products(times: Sequence[LayerTime], bounds: GpuLimits) -> None:
     ]
     heads = ["outputs x inputs", "rows", "weights", "median us", "of bandwidth", "bf16 takes"]
     console().print(table(f"\none linear layer on {bounds.name}, its weight from far memory", heads, body))
+
+
+def writing(made: Sequence[Decoding], bounds: GpuLimits) -> None:
+    """Models that write, with the share of the limit."""
+    heads = ["plan", "write tok/s", "MB a token", "of bandwidth", "faster"]
+    body = [
+        [
+            str(d.plan) if d.plan else f"as it is, {PLAIN}",
+            f"{d.speed:,.1f}",
+            f"{d.bytes_per_token / 1e6:.1f}",
+            percent(d.share(bounds)),
+            f"{d.speed / made[0].speed:.2f} x",
+        ]
+        for d in made
+    ]
+    console().print(table(f"\n{made[0].model} on {bounds.name}: one sequence, {HOW}", heads, body))

@@ -7,9 +7,11 @@ from typing import Any
 
 import fewbits
 from fewbits import machine
+from fewbits.cli import show_gpu
 from fewbits.cli.tables import MIB, console, mib, percent, table
 from fewbits.doctor.bench import Decoding
 from fewbits.doctor.examine import Examined
+from fewbits.doctor.gpu_limits import GpuLimits
 from fewbits.doctor.layers import FLOAT, LayerTime
 from fewbits.doctor.limits import Limits
 from fewbits.doctor.predict import Prediction, Speeds
@@ -111,12 +113,19 @@ def decoding(made: Sequence[Decoding], bounds: Limits) -> None:
 
 
 def machine_document(
-    bounds: Limits, found: Examined | None = None, times: Sequence[LayerTime] = (), made: Sequence[Decoding] = ()
+    bounds: Limits,
+    found: Examined | None = None,
+    times: Sequence[LayerTime] = (),
+    made: Sequence[Decoding] = (),
+    gpu: GpuLimits | None = None,
+    written: Sequence[Decoding] = (),
 ) -> None:
-    """The JSON document on one line."""
+    """The JSON document on one line. `written`: on the GPU."""
     layers = found.times if found else times
     results: list[dict[str, Any]] = [_predicted(found, at) for at in range(len(found.predictions))] if found else []
-    results += [_decoded(d, bounds) for d in made]
+    results += [_decoded(d, bounds, "prompt 64, new 24, batch 1, greedy, KV cache, the fastest run") for d in made]
+    if gpu is not None:
+        results += [_decoded(d, gpu, f"batch 1, greedy, KV cache, {show_gpu.HOW}") | {"gpu": gpu.name} for d in written]
     document = {
         "fewbits": fewbits.__version__,
         "machine": machine.describe(),
@@ -153,8 +162,7 @@ def _predicted(found: Examined, at: int) -> dict[str, Any]:
     }
 
 
-def _decoded(made: Decoding, bounds: Limits) -> dict[str, Any]:
-    how = "prompt 64, new 24, batch 1, greedy, KV cache, the fastest run"
+def _decoded(made: Decoding, bounds: Limits | GpuLimits, how: str) -> dict[str, Any]:
     return {
         "model": made.model,
         "plan": str(made.plan) if made.plan else "as it is",

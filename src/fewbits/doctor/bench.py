@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fewbits import models
+from fewbits.doctor.gpu_limits import GpuLimits
 from fewbits.doctor.layers import LayerTime, time_layer
 from fewbits.doctor.limits import Limits
 from fewbits.doctor.predict import best, bytes_per_token, plain_plan, time_models, twin
@@ -26,7 +27,7 @@ class Decoding:
     speed: float
     bytes_per_token: int
 
-    def share(self, limits: Limits) -> float:
+    def share(self, limits: Limits | GpuLimits) -> float:
         """Of what the bandwidth would allow, if every weight came from memory."""
         return self.speed * self.bytes_per_token / limits.bandwidth
 
