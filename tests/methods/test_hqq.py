@@ -1,4 +1,4 @@
-"""hqq against what it promises: the norm of no group rises, whatever the weights; and it is worth its time."""
+"""hqq against what it promises: the norm of no group rises, from 5 bits on its squares; whatever the weights. And it is worth its time."""
 
 from dataclasses import replace
 
@@ -24,13 +24,13 @@ def format_of(kind: str, grain: str, meta: str) -> str:
 @pytest.mark.parametrize("weight", HARD)
 @pytest.mark.parametrize("place", range(4))
 def test_the_norm_of_no_group_rises(weight: str, place: int) -> None:
-    """A quarter of the kinds each; 6 granularities and 3 types of scales take turns."""
+    """A quarter of the kinds each, from 5 bits on the squares; 6 granularities and 3 types of scales take turns."""
     values = HARD[weight]
     noise = float(values.abs().max()) * 2**-22
     for turn, kind in enumerate(KINDS[place::4]):
         text = format_of(kind, GRAINS[(turn + place) % 6], METAS[(turn + place) % 3])
         ours, start = errors(values, f"hqq:{text}"), errors(values, f"rtn:{text}")
-        assert worst_rise(ours, start, 0.7, noise) <= 1.001, text
+        assert worst_rise(ours, start, 0.7 if int(kind.strip("uintz")) < 5 else 2.0, noise) <= 1.001, text
 
 
 @pytest.mark.parametrize("p", [0.3, 0.5, 0.9])
