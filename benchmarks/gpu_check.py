@@ -18,7 +18,7 @@ from fewbits.runtime.weight import repack
 from fewbits.scheme import Scheme
 
 SCHEMES = ("int8", "uint8g64", "uint4g64", "uint4g128", "int4", "nf4g64", "fp4g64", "uint3g64", "int3", "uint2g64")
-SHAPES = ((1000, 1088), (257, 264), (33, 4160), (2048, 512), (129, 100), (16, 64), (4112, 2048))
+SHAPES = ((1000, 1088), (257, 264), (33, 4160), (2048, 512), (129, 100), (16, 64), (4112, 2048), (8200, 1024), (12300, 512))
 BATCHES = (1, 2, 5, 8, 9, 16, 33, 64, 65, 128, 129, 200, 300)
 DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16}
 Case = dict[str, str | int]
