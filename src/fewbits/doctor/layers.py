@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from statistics import median
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -62,9 +63,7 @@ def _quantized(plain: nn.Linear, name: str) -> QuantizedLinear:
     format = Format.parse(name)
     if format.granularity == "group" and plain.in_features % format.group:
         raise FewbitsError(f"{name}: a group of {format.group} does not divide {plain.in_features} inputs")
-    layer = QuantizedLinear.from_float(plain, Scheme.parse(name))
-    assert isinstance(layer, QuantizedLinear)
-    return layer
+    return cast(QuantizedLinear, QuantizedLinear.from_float(plain, Scheme.parse(name)))
 
 
 def _copies(layer: nn.Module) -> list[nn.Module]:

@@ -1,6 +1,6 @@
 """A page as Markdown, to paste into a report: every table, and the sentence of every chart."""
 
-from fewbits.report.page import Cell, Code, Facts, Figure, Line, Page, Part, Table, cell_of
+from fewbits.report.page import Cell, Code, Figure, Line, Page, Part, Table, cell_of
 
 
 def to_markdown(page: Page) -> str:
@@ -34,7 +34,6 @@ def _part(part: Part) -> str:
         return f"**{part.title}.** {part.sentence}"
     if isinstance(part, Code):
         return "\n".join("    " + line for line in part.text.splitlines())
-    assert isinstance(part, Facts)  # the last of `Part`
     return "\n".join(f"- {name}: {value}" for name, value in part.facts)
 
 
