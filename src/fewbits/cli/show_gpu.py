@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fewbits.cli import show_decoding
 from fewbits.cli.tables import console, percent, table
 from fewbits.doctor.bench import Decoding
 from fewbits.doctor.gpu_bench import PLAIN
@@ -43,15 +44,4 @@ def products(times: Sequence[LayerTime], bounds: GpuLimits) -> None:
 
 def writing(made: Sequence[Decoding], bounds: GpuLimits) -> None:
     """Models that write, with the share of the limit."""
-    heads = ["plan", "write tok/s", "MB a token", "of bandwidth", "faster"]
-    body = [
-        [
-            str(d.plan) if d.plan else f"as it is, {PLAIN}",
-            f"{d.speed:,.1f}",
-            f"{d.bytes_per_token / 1e6:.1f}",
-            percent(d.share(bounds)),
-            f"{d.speed / made[0].speed:.2f} x",
-        ]
-        for d in made
-    ]
-    console().print(table(f"\n{made[0].model} on {bounds.name}: one sequence, {HOW}", heads, body))
+    show_decoding.decoding(made, bounds, f"{made[0].model} on {bounds.name}: one sequence, {HOW}", PLAIN)

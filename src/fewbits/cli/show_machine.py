@@ -7,7 +7,7 @@ from typing import Any
 
 import fewbits
 from fewbits import machine
-from fewbits.cli import show_gpu
+from fewbits.cli import show_decoding, show_gpu
 from fewbits.cli.tables import MIB, console, mib, percent, table
 from fewbits.doctor.bench import Decoding
 from fewbits.doctor.examine import Examined
@@ -98,18 +98,8 @@ def kernels(times: Sequence[LayerTime], bounds: Limits) -> None:
 
 def decoding(made: Sequence[Decoding], bounds: Limits) -> None:
     """Models that write, with the share of the limit."""
-    heads = ["plan", "write tok/s", "MB a token", "of bandwidth", "faster"]
-    body = [
-        [
-            str(d.plan) if d.plan else "as it is, float32",
-            f"{d.speed:,.1f}",
-            f"{d.bytes_per_token / 1e6:.1f}",
-            percent(d.share(bounds)),
-            f"{d.speed / made[0].speed:.2f} x",
-        ]
-        for d in made
-    ]
-    console().print(table(f"\n{made[0].model}: one sequence, prompt 64, new 24, the fastest run of each", heads, body))
+    title = f"{made[0].model}: one sequence, prompt 64, new 24, the fastest run of each"
+    show_decoding.decoding(made, bounds, title, FLOAT)
 
 
 def machine_document(
@@ -123,9 +113,11 @@ def machine_document(
     """The JSON document on one line. `written`: on the GPU."""
     layers = found.times if found else times
     results: list[dict[str, Any]] = [_predicted(found, at) for at in range(len(found.predictions))] if found else []
-    results += [_decoded(d, bounds, "prompt 64, new 24, batch 1, greedy, KV cache, the fastest run") for d in made]
+    results += [show_decoding.decoded(d, bounds, "prompt 64, new 24, batch 1, greedy, KV cache, the fastest run") for d in made]
     if gpu is not None:
-        results += [_decoded(d, gpu, f"batch 1, greedy, KV cache, {show_gpu.HOW}") | {"gpu": gpu.name} for d in written]
+        results += [
+            show_decoding.decoded(d, gpu, f"batch 1, greedy, KV cache, {show_gpu.HOW}") | {"gpu": gpu.name} for d in written
+        ]
     document = {
         "fewbits": fewbits.__version__,
         "machine": machine.describe(),
@@ -159,17 +151,6 @@ def _predicted(found: Examined, at: int) -> dict[str, Any]:
         "bytes_per_token": each.bytes_per_token,
         "share_of_bandwidth": each.share,
         "slower_from": None if at == 0 else found.slower_from[at - 1],
-    }
-
-
-def _decoded(made: Decoding, bounds: Limits | GpuLimits, how: str) -> dict[str, Any]:
-    return {
-        "model": made.model,
-        "plan": str(made.plan) if made.plan else "as it is",
-        "coverage": made.plan.coverage if made.plan else 0.0,
-        "measures": {"decode_speed": {"value": made.speed, "unit": "tokens/s", "protocol": how}},
-        "bytes_per_token": made.bytes_per_token,
-        "share_of_bandwidth": made.share(bounds),
     }
 
 

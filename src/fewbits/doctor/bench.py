@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from fewbits import models
 from fewbits.doctor.gpu_limits import GpuLimits
 from fewbits.doctor.layers import LayerTime, time_layer
@@ -20,7 +22,7 @@ SCHEMES = ("int8", "uint4g64", "uint3g64", "uint2g64", "nf4g64")
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """Writing by one model under one plan (None: as it is): tokens/s of the fastest run, and bytes of weights of each token."""
+    """Writing by one model under one plan (None: as it is): tokens/s, and bytes of weights of each token."""
 
     model: str
     plan: Plan | None
@@ -47,15 +49,23 @@ def time_kernels(shapes: Sequence[str], schemes: Sequence[str], batches: Sequenc
     return [t for size in track(sizes, "timing layers", unit="shape") for t in time_layer(*size, formats, batches)]
 
 
+def as_trained(name: str, dtype: str) -> nn.Module:
+    """A causal language model to time writing of. Raises FewbitsError for any other, and for one that is quantized."""
+    from fewbits.apply import plan_of
+
+    loaded = models.load(name, dtype=dtype)
+    if loaded.task != "causal-lm" or plan_of(loaded.model) is not None:
+        raise FewbitsError(f"{name}: decoding is timed of a causal language model as it was trained")
+    return loaded.model
+
+
 def time_decoding(name: str, schemes: Sequence[str], repeats: int) -> list[Decoding]:
     """Writing by a model in float32 as it is and in each scheme, in turn."""
     from fewbits.apply import plan_of, quantize
 
-    loaded = models.load(name, dtype="float32")
-    if loaded.task != "causal-lm" or plan_of(loaded.model) is not None:
-        raise FewbitsError(f"{name}: decoding is timed of a causal language model as it was trained")
+    model = as_trained(name, "float32")
     plans = [plain_plan(Plan.of(scheme)) for scheme in schemes]
-    sides = [loaded.model, *(quantize(twin(loaded.model), plan) for plan in plans)]
+    sides = [model, *(quantize(twin(model), plan) for plan in plans)]
     runs = time_models(sides, Timing(repeats=repeats, warmup=1))
     return [
         Decoding(model=name, plan=plan_of(side), speed=best(run.decode_speed), bytes_per_token=bytes_per_token(side, 4))

@@ -9,10 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from fewbits import models
-from fewbits.doctor.bench import Decoding
+from fewbits.doctor.bench import Decoding, as_trained
 from fewbits.doctor.predict import bytes_per_token, plain_plan, twin
-from fewbits.errors import FewbitsError
 from fewbits.plan import Plan
 from fewbits.runtime.decode import Decoder, GraphDecoder, decoder_for
 from fewbits.runtime.sampling import Sampling
@@ -24,11 +22,8 @@ def time_writing(name: str, schemes: Sequence[str], repeats: int) -> list[Decodi
     """Writing by a model as it is and in each scheme, each alone on the GPU: the median of its runs, the prompt left out."""
     from fewbits.apply import plan_of, quantize
 
-    loaded = models.load(name, dtype="bfloat16")
-    if loaded.task != "causal-lm" or plan_of(loaded.model) is not None:
-        raise FewbitsError(f"{name}: decoding is timed of a causal language model as it was trained")
+    whole: Any = as_trained(name, "bfloat16").cuda()
     plans = [None, *(plain_plan(Plan.of(scheme)) for scheme in schemes)]
-    whole: Any = loaded.model.cuda()
     ids = torch.randint(0, whole.config.vocab_size, (1, PROMPT), generator=torch.Generator().manual_seed(0)).cuda()
     found: list[Decoding] = []
     for plan in plans:

@@ -1,4 +1,4 @@
-"""Half-quadratic quantization: a search that lets the lp norm of no group's errors rise, p < 1.
+"""Half-quadratic quantization: a search that, below 5 bits, lets the lp norm of no group's errors rise, p < 1.
 
     sum_i |w_i - scale (code_i - zero)|**p      Badri and Shaji 2023, Half-Quadratic Quantization, mobiusml.github.io/hqq_blog
 
@@ -50,25 +50,21 @@ class HalfQuadratic(Method):
             raise FewbitsError(f"p of hqq's norm lies between 0 and 1, such as 0.7: {self.p} does not")
 
     def recipe(self, format: Format) -> Recipe:
-        return self._search(format).recipe(count=_count(format))
+        search, count = self._way(format)
+        return search.recipe(count=count)
 
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:
-        search, count = self._search(format), _count(format)
+        search, count = self._way(format)
         if count is None:
             return search.run(groups, format)
         size = groups.abs()
         mean = size.mean(dim=1, keepdim=True).clamp_(min=1e-38)  # of a group of zeros
         return search.run(groups, format, weights=size.div_(mean).pow_(count.power).add_(count.floor))
 
-    def _search(self, format: Format) -> Search:
+    def _way(self, format: Format) -> tuple[Search, Count | None]:
+        """Where to look at this width, and what errors count."""
         if format.bits < 3:
-            return Search(shrinks=PARTS, p=self.p)
+            return Search(shrinks=PARTS, p=self.p), FEW
         if format.bits < FINE:
-            return Search(shrinks=PARTS, lengths=ROUNDS, p=self.p)
-        return Search(shrinks=tuple(steps / (format.levels - 1) for steps in STEPS), lengths=ROUNDS)
-
-
-def _count(format: Format) -> Count | None:
-    if format.bits >= FINE:
-        return None
-    return MANY if format.bits >= 3 else FEW
+            return Search(shrinks=PARTS, lengths=ROUNDS, p=self.p), MANY
+        return Search(shrinks=tuple(steps / (format.levels - 1) for steps in STEPS), lengths=ROUNDS), None
