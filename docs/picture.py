@@ -38,6 +38,7 @@ def main(path: str) -> None:
                     label, (size, kl), xytext=(0, -14 if below else 8), textcoords="offset points", ha="center", fontsize=8
                 )
     axes.set_yscale("log")
+    axes.margins(y=0.1)  # room for the last label
     axes.set_xlabel(f"size, MiB of stored tensors (the original in 16 bits: {whole:.1f} MiB)")
     axes.set_ylabel("KL divergence from the original, nats a token")
     axes.set_title("What bits cost: the demo model, groups of 64, embeddings kept", loc="left", fontsize=10)
