@@ -1,6 +1,6 @@
 """What searching plans brings, each figure on data that the search did not use.
 
-    python benchmarks/search.py MODELS DATA [NAME...] [--part PART]... [--cache DIR]
+    python benchmarks/search.py MODELS DATA [NAME...] [--part PART]... [--cache DIR] [--device cuda]
 
 MODELS is a folder of models. DATA holds `calibration.txt` and `cifar10_calibration.npz`, by which plans are chosen and on which
 limits are held, and `peps.txt` and `cifar10_test.npz`, on which every figure below is scored: the first 20,000 tokens in
@@ -73,8 +73,8 @@ class Case:
     few: Verification
 
 
-def case(folder: Path, texts: Path, name: str) -> Case:
-    loaded = models.load(folder / name)
+def case(folder: Path, texts: Path, name: str, device: str) -> Case:
+    loaded = models.load(folder / name, device=device)
     if loaded.task == "causal-lm":
         chosen = data.load_text(str(texts / "calibration.txt"), tokenizer=loaded.tokenizer, max_tokens=120_000)
         scored = data.load_text(str(texts / "peps.txt"), tokenizer=loaded.tokenizer, max_tokens=20_000)
@@ -229,11 +229,13 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(NAMES))
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
+    torch.backends.cudnn.allow_tf32 = False  # else convolutions on a GPU are not float32
     parts = asked.part or list(PARTS)
     rows: list[dict[str, Any]] = []
     for name in asked.names:
-        one = case(asked.models, asked.data, name)
+        one = case(asked.models, asked.data, name, asked.device)
         start = perf_counter()
         search = Search(one.loaded.model, one.search, space_of(one.loaded.model), settings=Settings(), cache=asked.cache)
         print(f"{name:20s} sensitivities of {len(search.space.units)} layers: {perf_counter() - start:.0f} s", flush=True)
@@ -249,7 +251,8 @@ def main() -> None:
             works["limits"] = lambda o=one, s=search, m=mine, u=uniform: limits(o, s, m, u)
         for part in parts:
             rows += works[part]()
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "results": rows}))
+    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": asked.device}
+    print(json.dumps(machine | {"results": rows}))
 
 
 if __name__ == "__main__":

@@ -31,5 +31,12 @@ def test_numbers_with_their_uncertainty() -> None:
     assert plain(215_830.672, 3) == "215,830.672" and plain(3e7, 2) == "3.00e+07"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.648e-5, "1.6e\u22125"), (-2e-6, "\u22122.0e\u22126"), (0.00012, "0.00012"), (0.0, "0.00000")]
+)
+def test_a_figure_too_small_for_its_digits_keeps_two_of_its_own(value: float, text: str) -> None:
+    assert plain(value, 5) == text
+
+
 def test_mebibytes() -> None:
     assert mib(1024**2 * 3 / 2).text == "1.500" and mib(None).text == "\u2013"

@@ -8,6 +8,7 @@ from fewbits.cli.tables import console, mib, percent, table
 from fewbits.evaluate.row import Row
 from fewbits.evaluate.row import document as as_document
 from fewbits.measure.result import Measure
+from fewbits.report.cells import plain
 
 Cell = Callable[[Measure], str]
 
@@ -58,7 +59,7 @@ COLUMNS: tuple[tuple[str, str, Cell], ...] = (
     ("size", "size MiB", lambda m: mib(m.value)),
     ("ppl", "perplexity", lambda m: f"{m.value:.3f}{_plus_minus(m, 2)}"),
     ("accuracy", "accuracy", lambda m: f"{100 * m.value:.2f}{_plus_minus(m, 2, 100.0)} %"),
-    ("kl", "KL nats", lambda m: f"{m.value:.5f}"),
+    ("kl", "KL nats", lambda m: plain(m.value, 5)),
     ("top1", "same top-1", lambda m: f"{100 * m.value:.1f} %"),
     ("latency", "latency ms", lambda m: f"{1000 * m.value:.1f}"),
     ("prefill_speed", "read tok/s", lambda m: f"{m.value:,.0f}"),

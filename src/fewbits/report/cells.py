@@ -8,6 +8,7 @@ MIB = 1024**2
 MINUS, DASH, TIMES = "\u2212", "\u2013", "\u00d7"  # as print has them
 NONE = Cell(text=DASH)
 MOST = 1e6  # figures above it are written as powers of ten
+FINE = 5  # with so many digits or more, a figure of which less than two digits would be left is too
 
 
 def number(value: Number | None, digits: int = 2, *, se: Number | None = None, times: Number = 1.0, unit: str = "") -> Cell:
@@ -19,9 +20,11 @@ def number(value: Number | None, digits: int = 2, *, se: Number | None = None, t
 
 
 def plain(value: Number, digits: int = 2) -> str:
-    """A figure with separators; what is beyond a million as a power of ten."""
+    """A figure with separators; what is beyond a million, or too small for its digits, as a power of ten."""
     if not isfinite(value):
         return "∞" if value > 0 else f"{MINUS}∞" if value < 0 else "not a number"
+    if digits >= FINE and 0 < abs(value) < 10.0 ** (1 - digits):
+        return _power(value, 1)
     return f"{value:.2e}" if abs(value) >= MOST and digits else f"{value:,.{digits}f}".replace("-", MINUS)
 
 
@@ -30,7 +33,7 @@ def short(value: Number) -> str:
     if not isfinite(value) or value == 0:
         return plain(value, 0)
     if abs(value) >= MOST or abs(value) < 1e-4:
-        return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e").replace("-", MINUS)
+        return _power(value, 2)
     digits = max(0, 2 - _exponent(value))
     return plain(value, digits)
 
@@ -38,6 +41,10 @@ def short(value: Number) -> str:
 def mib(count: Number | None, digits: int = 3) -> Cell:
     """Bytes as MiB."""
     return NONE if count is None else Cell(text=f"{count / MIB:,.{digits}f}", value=count)
+
+
+def _power(value: Number, digits: int) -> str:
+    return f"{value:.{digits}e}".replace("e-0", "e-").replace("e+0", "e").replace("-", MINUS)
 
 
 def _exponent(value: Number) -> int:

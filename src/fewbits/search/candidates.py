@@ -16,7 +16,7 @@ from fewbits.plan import Decision, Plan, Rule
 from fewbits.scheme import KEEP, Scheme
 from fewbits.search.space import Option, Space, Unit
 
-# Widths, groups and methods; the scales in 8 bits, which cost next to nothing (0 to 1 % of KL) and pay for smaller groups.
+# Widths, groups and methods; the scales in 8 bits, which pay for smaller groups.
 DEFAULT = (
     "mse:uint2g64/q8",
     "mse:uint2g32/q8",
