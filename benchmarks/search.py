@@ -10,7 +10,9 @@ windows of 512, all 10,000 images, float32. Parts:
               more bytes over rtn, hqq and mse for uint, mse for int, absmax and mse for nf, groups of 16 to 128 and none,
               scales in f16 and 8 bits (the three that lose least on the data chosen by are scored, the best score counts)
     limits    "keep 99 % of the accuracy" (classifiers) and "perplexity at most 2 % up" (language models): bytes, and whether
-              the limit holds on the scoring data; beside it the smallest uniform plan that keeps it there
+              the limit holds on the scoring data; beside it the smallest uniform plan that keeps it as surely as the tuned one
+              (on the data limits are held on, with 95 % certainty), and the smallest that turns out to keep it on the scoring
+              data, which nobody could have chosen
     hand      plans made by hand, against the plan of the frontier at their bytes
     rank      30 random plans: rank correlation of predicted and scored KL
 
@@ -37,11 +39,13 @@ from fewbits.search.digest import model_digest
 from fewbits.search.evidence import Evidence
 from fewbits.search.handmade import handmade_plans
 from fewbits.search.judge import ImageVerification, Judge, TextVerification, Verification
+from fewbits.search.limits import Limit
 from fewbits.search.measured import Bench
 from fewbits.search.objective import digest_of
 from fewbits.search.pick import added, best_within
 from fewbits.search.store import Store, store_for
 from fewbits.search.trial import Trial
+from fewbits.search.verdict import judge_limits
 
 NAMES = ("llama-28m", "gpt2-9m", "vit-cifar10", "mobilenetv2-cifar10")
 PARTS = ("kl", "limits", "hand", "rank")
@@ -108,6 +112,7 @@ class Scoring:
         self.space, self.trial = space, Trial(case.loaded.model, space)
         self.screen = Bench(self.trial, case.screen.choose, store)
         self.full, self.few = Judge(self.trial, case.score, store), Judge(self.trial, case.few, store)
+        self.held = Judge(self.trial, case.search.verify, store)
 
     def best_uniform(self, cap: int) -> tuple[str, Evidence]:
         """The uniform plan of no more bytes that scores best."""
@@ -146,38 +151,42 @@ def at_equal_bytes(case: Case, search: Search, mine: Scoring, uniform: Scoring) 
 def limits(case: Case, search: Search, mine: Scoring, uniform: Scoring) -> list[dict[str, Any]]:
     """The smallest plan that keeps the quality, held on the calibration data, then scored."""
     text = case.loaded.task == "causal-lm"
-    measure, limit, factor = ("ppl", "ppl<=+2%", 1.02) if text else ("accuracy", "accuracy>=-1%", 0.99)
-    tuned = search.run(Goal.of([parse_limit(limit)], minimize="size"))
-    original = mine.full.original().value(measure)
-    scored = mine.full.evidence(tuned.chosen.choice)
-    bound = original * factor
-    held = scored.value(measure) <= bound if text else scored.value(measure) >= bound
-    name, nbytes = smallest_uniform(uniform, measure, bound, most=text, from_bytes=tuned.chosen.nbytes)
-    share = tuned.chosen.nbytes / nbytes
-    body = (tuned.chosen.nbytes - mine.space.fixed) / (nbytes - mine.space.fixed)
+    limit = parse_limit("ppl<=+2%" if text else "accuracy>=-1%")
+    tuned = search.run(Goal.of([limit], minimize="size"))
+    original, scored = mine.full.original(), mine.full.evidence(tuned.chosen.choice)
+    value, bound = scored.value(limit.measure), limit.bound(original.value(limit.measure))
+    kept = value <= bound if text else value >= bound
     print(
-        f"{case.name:20s} {limit}: {measure} {scored.value(measure):.4f} against {bound:.4f} on the scoring data,"
-        f" {'holds' if held else 'BROKEN'}; {tuned.chosen.nbytes:,} B, smallest uniform {name} {nbytes:,} B:"
-        f" {100 * share:.1f} % of its bytes, {100 * body:.1f} % without what is kept",
+        f"{case.name:20s} {limit}: {limit.measure} {value:.4f} against {bound:.4f} on the scoring data,"
+        f" {'holds' if kept else 'BROKEN'}; {tuned.chosen.nbytes:,} B",
         flush=True,
     )
-    row = {"model": case.name, "part": "limits", "limit": limit, "value": scored.value(measure), "bound": bound, "held": held}
-    return [row | {"bytes": tuned.chosen.nbytes, "uniform": name, "uniform_bytes": nbytes, "share": share}]
+    row = {"model": case.name, "part": "limits", "limit": str(limit), "value": value, "bound": bound, "held": kept}
+    row["bytes"] = tuned.chosen.nbytes
+    for how, judge in (("as surely", uniform.held), ("by chance", uniform.full)):
+        name, nbytes = smallest_uniform(uniform, judge, limit, sure=how == "as surely", least=tuned.chosen.nbytes)
+        share = tuned.chosen.nbytes / nbytes
+        print(
+            f"{'':20s} smallest uniform plan that keeps it {how}: {name}, {nbytes:,} B: {100 * share:.1f} % of it", flush=True
+        )
+        row[how] = {"uniform": name, "bytes": nbytes, "share": share}
+    return [row]
 
 
-def smallest_uniform(uniform: Scoring, measure: str, bound: float, *, most: bool, from_bytes: int) -> tuple[str, int]:
-    """The smallest uniform plan that keeps a bound on the scoring data, whatever the calibration data says of it.
+def smallest_uniform(uniform: Scoring, judge: Judge, limit: Limit, *, sure: bool, least: int) -> tuple[str, int]:
+    """The smallest uniform plan that keeps a limit on the data of a judge: with certainty, or as it happens to measure.
 
-    Of several plans of like size the one that loses least on the data chosen by is asked.
+    Of several plans of like size the one that loses least on the screening data is asked.
     """
-    space = uniform.space
+    space, costs = uniform.space, Costs(space=uniform.space)
     plans = sorted((space.nbytes(space.uniform(n)), n) for n in space.candidates if not n.startswith("rtn"))
     for nbytes, name in plans:
-        if nbytes < 0.8 * from_bytes:
-            continue
-        value = uniform.full.evidence(space.uniform(name)).value(measure) if _hopeful(uniform, name) else None
-        if value is not None and (value <= bound if most else value >= bound):
-            return name, nbytes
+        if nbytes >= 0.8 * least and _hopeful(uniform, name):
+            choice = space.uniform(name)
+            found = judge_limits([limit], judge.evidence(choice), judge.original(), costs, choice, {})[0]
+            end = found.worst if sure else found.value
+            if end <= found.bound if limit.is_most else end >= found.bound:
+                return name, nbytes
     return "keep", space.nbytes(space.kept())
 
 
