@@ -109,7 +109,7 @@ def solver(grids: Grids, k: int, dtype: torch.dtype, device: int, *, most_zero: 
         ("LENGTHS", len(grids.lengths)), ("NORM", int(grids.p > 0)), *_counted(count),
     )  # fmt: skip
     return Solver(
-        kernel=nvrtc.load("fit", ("tile.cuh", "solve_fit.cu"), defines, device),
+        kernel=nvrtc.load("fit", ("tile.cuh", "solve_group.cuh", "solve_fit.cu"), defines, device),
         problem=_settings(grids, most_zero),
         threads=threads,
         lanes=lanes,
@@ -118,10 +118,10 @@ def solver(grids: Grids, k: int, dtype: torch.dtype, device: int, *, most_zero: 
     )
 
 
-def _counted(count: Count | None) -> tuple[tuple[str, float], ...]:
+def _counted(count: Count | None) -> nvrtc.Defines:
     if count is None:
         return (("COUNTED", 0), ("FLOOR", 0.0), ("POWER", 1.0))
-    return (("COUNTED", 1 if count.power == 1 else 2), ("FLOOR", count.floor), ("POWER", count.power))
+    return (("COUNTED", 1), ("FLOOR", count.floor), ("POWER", count.power))
 
 
 def _settings(grids: Grids, most_zero: float) -> _Fit:
@@ -229,7 +229,7 @@ def to_stream(codes: UInt8[Tensor, " n"], bits: int) -> UInt8[Tensor, " m"]:
 
 
 @cache
-def _encode_kernel(defines: tuple[tuple[str, int], ...], device: int) -> nvrtc.Kernel:
+def _encode_kernel(defines: nvrtc.Defines, device: int) -> nvrtc.Kernel:
     return nvrtc.load("encode", ("tile.cuh", "solve_encode.cu"), defines, device)
 
 

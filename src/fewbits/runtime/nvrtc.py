@@ -20,6 +20,7 @@ from torch import Tensor
 from fewbits.errors import FewbitsError
 
 COOPERATIVE, OVERLAPPED = 2, 6  # CUlaunchAttributeID: all blocks resident; may start before the kernel before it has ended
+Defines = tuple[tuple[str, int | float], ...]
 _MAX_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 
@@ -106,10 +107,10 @@ def unavailable() -> str | None:
 
 
 @cache
-def load(name: str, sources: tuple[str, ...], defines: tuple[tuple[str, float], ...], device: int, copy: int = 0) -> Kernel:
+def load(name: str, sources: tuple[str, ...], defines: Defines, device: int, copy: int = 0) -> Kernel:
     """The function `name` of these files in `runtime/cuda`. `copy` tells apart modules that hold other constants."""
     torch.cuda.init()
-    torch.empty(0, device=f"cuda:{device}")  # makes torch's context, the one that modules are loaded into
+    torch.zeros(1, device=f"cuda:{device}")  # makes torch's context this thread's, the one that modules are loaded into
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
     with torch.cuda.device(device):
         code = _compiled(_source(sources), defines, torch.cuda.get_device_capability(device))
@@ -129,7 +130,7 @@ def _source(names: tuple[str, ...]) -> str:
     return "\n".join((folder / name).read_text() for name in names)
 
 
-def _compiled(source: str, defines: tuple[tuple[str, float], ...], capability: tuple[int, int]) -> bytes:
+def _compiled(source: str, defines: Defines, capability: tuple[int, int]) -> bytes:
     arch = f"{capability[0]}{capability[1]}" + ("a" if capability[0] >= 9 else "")
     options = [f"--gpu-architecture=sm_{arch}", "--std=c++17", "-default-device", *(f"-D{k}={v}" for k, v in defines)]
     key = hashlib.sha256("\0".join([source, *options, _version()]).encode()).hexdigest()[:32]
