@@ -39,7 +39,6 @@ DEV float summed(const float* row, int parts) {
 enum Does { WORKS = 1, MINE = 2, PAIRED = 4, ACTIVATED = 8, ADDED = 16, SCALED = 32, BIASED = 64, RANKED = 128, UP_BIASED = 256 };
 struct Ending {
   u32 does, word;  // in units of 8 bytes from a.h
-  DEV Ending() {}
   DEV Ending(const Args& a, const Phase& whole, const Core& ph, int first, int tiles) {
     const int type = ph.type, twice = type == GATED, out = first + threadIdx.x, count = tiles * 16 >> twice;
     const bool mine = threadIdx.x < count && out < ph.rows;
