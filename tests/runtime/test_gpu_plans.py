@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewbits.runtime import batch, vector
+from fewbits.runtime import batch, row, vector
 from fewbits.runtime.triton import tuning
 from fewbits.runtime.triton.tuning import DEFAULT, Blocks
 from fewbits.runtime.weight import NF4, KernelWeight
@@ -24,9 +24,9 @@ def weight(rows: int, cols: int, bits: int, book: bool = False) -> KernelWeight:
 @pytest.mark.parametrize("shape", [*LLAMA_1B, *ODD])
 @pytest.mark.parametrize("bits", [8, 4, 3, 2])
 def test_streams_fit_into_shared_memory(shape: tuple[int, int], bits: int) -> None:
-    for rows_of_x in (1, 8):
-        made = weight(*shape, bits, book=bits == 4)
-        assert (made.kind == NF4) == (bits == 4)
+    made = weight(*shape, bits, book=bits == 4)
+    assert (made.kind == NF4) == (bits == 4)
+    for rows_of_x in (2, 8):
         plan = vector.plan_for(made, rows_of_x)
         if plan is None:  # x alone is too large
             assert shape[1] * rows_of_x * 2 > 64 << 10
@@ -35,6 +35,19 @@ def test_streams_fit_into_shared_memory(shape: tuple[int, int], bits: int) -> No
         assert plan.stages >= 2
         assert plan.warps % plan.team == 0
         assert plan.chunk * 4 <= 32  # lanes that copy a chunk's scales
+
+
+@pytest.mark.parametrize("shape", [*LLAMA_1B, *ODD])
+@pytest.mark.parametrize(("bits", "book"), [(8, False), (4, True), (4, False), (3, False), (2, False)])
+def test_streams_for_one_row_fit_beside_the_next_ones(shape: tuple[int, int], bits: int, book: bool) -> None:
+    made = weight(*shape, bits, book=book)
+    plan = row.plan_for(made)
+    blocks = 16 // plan.warps  # of a multiprocessor
+    assert blocks * row.shared_bytes(made, plan) <= 224 << 10
+    if plan.stages == 1:
+        assert 2 * blocks * row.shared_bytes(made, plan) <= (224 + 128 * book) << 10
+    assert plan.warps % plan.team == 0
+    assert plan.chunk <= 8  # columns of an mma
 
 
 @pytest.mark.parametrize(("rows", "cols"), [*LLAMA_1B, *ODD])

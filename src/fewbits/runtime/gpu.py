@@ -1,6 +1,6 @@
 """Quantized linear layers on an NVIDIA GPU: which kernel computes how many rows.
 
-Up to 8 rows: CUDA C++ that streams the packed weight (`vector`); up to 256: Hopper's wide tensor-core products (`batch`), and `gemv`
+Up to 8 rows: CUDA C++ that streams the packed weight (`row`, `vector`); up to 256: Hopper's wide tensor-core products (`batch`), and `gemv`
 for the shapes that those two do not take. More: the weight is unpacked into 16-bit floats, which then takes a small part of the
 product's time, and the library's product follows. Where CUDA C++ cannot be compiled, Triton does the first.
 """
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from fewbits.runtime import batch, gemv, vector
+from fewbits.runtime import batch, gemv, row, vector
 from fewbits.runtime import unpack as unpacking
 from fewbits.runtime.prepare import prepare
 from fewbits.runtime.weight import KernelWeight
@@ -42,6 +42,8 @@ def product(
     if bias is None or bias.dtype == x.dtype:
         if x.data_ptr() % 16:  # a part of another tensor: kernels read 16 bytes at a time
             x = x.clone()
+        if row.suits(weight, x):
+            return row.product(weight, x, bias)
         if vector.suits(weight, x):
             return vector.product(weight, x, bias)
         if x.shape[0] > vector.MAX_BATCH and batch.suits(weight, x):

@@ -1,4 +1,4 @@
-"""Products with up to eight rows of inputs, in CUDA C++ (cuda/vector.cu): as fast as the weights come."""
+"""Products with two to eight rows of inputs, in CUDA C++ (cuda/vector.cu): as fast as the weights come."""
 
 from __future__ import annotations
 
@@ -16,25 +16,21 @@ from fewbits.runtime.weight import NF4, KernelWeight
 MAX_BATCH = 8
 _MOST = 208 << 10  # bytes of shared memory
 _HALF = 96 << 10  # of which two blocks fit
-_TEAMS = {
-    True: ((1, 4096), (2, 768), (4, 160)),
-    False: ((1, 4096), (4, 512), (8, 160)),
-}  # team, from so many tiles of outputs on
+_TEAMS = ((1, 4096), (4, 512), (8, 160))  # team, from so many tiles of outputs on
+_WARPS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How blocks are cut.
 
-    Warps of a block, how many of them share 16 outputs, tiles that come together, how often that many are on their way, and blocks
-    of a multiprocessor.
+    Warps of a block, how many of them share 16 outputs, tiles that come together, and how often that many are on their way.
     """
 
     warps: int
     team: int
     chunk: int
     stages: int
-    blocks: int = 1
 
 
 def suits(weight: KernelWeight, x: Float[Tensor, "batch cols"]) -> bool:
@@ -61,11 +57,11 @@ def product(
     if plan is None:
         raise ValueError(f"{x.shape[0]} rows of {weight.cols} inputs do not fit into shared memory: ask `suits` first")
     device = x.device.index or 0
-    kernel = _kernel(weight.kind, weight.book, x.dtype, plan, x.shape[0] == 1, device)
+    kernel = _kernel(weight.kind, weight.book, x.dtype, plan, device)
     units = -(-weight.words.shape[0] // (plan.warps // plan.team))
     processors = torch.cuda.get_device_properties(device).multi_processor_count
     kernel.launch(
-        min(units, plan.blocks * processors),
+        min(units, processors),
         32 * plan.warps,
         problem_of(weight, x, bias, y),
         shared=shared_bytes(weight, x.shape[0], plan),
@@ -84,43 +80,32 @@ def shared_bytes(weight: KernelWeight, batch: int, plan: Plan) -> int:
 def plan_for(weight: KernelWeight, batch: int) -> Plan | None:
     """What was fastest on an H200; None where x takes up too much shared memory.
 
-    Where a product is short, a small ring: the next kernel's blocks fit beside it and ask for their weights while it ends. With one
-    row, two blocks for each multiprocessor: 16384 x 2048 in 4 bits takes 7.7 us, with one of twice the ring 8.5; 8192 x 8192 takes
-    13.0 where it took 17.3.
+    Where a product is short, a small ring: the next kernel's blocks fit beside it and ask for their weights while it ends.
     """
     high, wide, _ = weight.words.shape
-    warps = 8 if batch == 1 else 16
-    team = min(warps, next((t for t, tiles in _TEAMS[batch == 1] if high >= tiles), warps))
+    team = next((t for t, tiles in _TEAMS if high >= tiles), _WARPS)
     short = 1 < team < 8 and high >= 512
-    large, room = (4 if short else 8) // (1 if batch == 1 else 2), _HALF if short else _MOST
-    for chunk in (8, 4, 2, 1):
+    large, room = (2, _HALF) if short else (4, _MOST)
+    for chunk in (4, 2, 1):
         for stages in (2,) if short else (8, 6, 5, 4, 3, 2):
-            plan = Plan(warps=warps, team=team, chunk=chunk, stages=stages, blocks=2 if short and batch == 1 else 1)
+            plan = Plan(warps=_WARPS, team=team, chunk=chunk, stages=stages)
             if chunk <= min(large, max(1, wide // team)) and shared_bytes(weight, batch, plan) <= room:
                 return plan
     return None
 
 
 @cache
-def _kernel(kind: int, book: tuple[float, ...] | None, dtype: torch.dtype, plan: Plan, one: bool, device: int) -> nvrtc.Kernel:
-    kernel = nvrtc.load("vector", SOURCES, defines_of(kind, dtype, plan, one), device, hash(book))
-    kernel.allow_shared(_MOST)
-    if book is not None:
-        kernel.write_constant("BOOK", book_words(book, dtype))
-    return kernel
-
-
-SOURCES = ("tile.cuh", "vector.cu")
-
-
-def defines_of(kind: int, dtype: torch.dtype, plan: Plan, one: bool) -> tuple[tuple[str, int], ...]:
-    """What the source is compiled with."""
-    return (
+def _kernel(kind: int, book: tuple[float, ...] | None, dtype: torch.dtype, plan: Plan, device: int) -> nvrtc.Kernel:
+    defines = (
         ("KIND", kind),
         ("BF16", int(dtype == torch.bfloat16)),
         ("WARPS", plan.warps),
         ("TEAM", plan.team),
         ("CHUNK", plan.chunk),
         ("STAGES", plan.stages),
-        ("ONE", int(one)),
     )
+    kernel = nvrtc.load("vector", ("tile.cuh", "stream.cuh", "vector.cu"), defines, device, hash(book))
+    kernel.allow_shared(_MOST)
+    if book is not None:
+        kernel.write_constant("BOOK", book_words(book, dtype))
+    return kernel

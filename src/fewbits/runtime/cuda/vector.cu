@@ -1,75 +1,7 @@
-// y = x W^T for up to eight rows of x, as fast as the weights come. A warp streams tiles of 16 outputs x 64 inputs through a ring of
+// y = x W^T for two to eight rows of x, as fast as the weights come. A warp streams tiles of 16 outputs x 64 inputs through a ring of
 // its own in shared memory; TEAM warps share the inputs of 16 outputs. The weights are asked for, and the
 // next kernel let in to ask for its own, before the kernel before this one has ended.
-// Compiled with KIND, BF16, WARPS, TEAM, CHUNK (tiles that come together), STAGES (chunks on their way) and ONE (one row of x).
-#define TILE (128 * (KIND == NF4 ? 4 : KIND))
-#define SLOT (CHUNK * (TILE + 64))
-#if BF16
-#define MMA mma_bf16
-#define MAGIC 0x43004300u  // 128: 7 bits of mantissa lie below it
-#else
-#define MMA mma_f16
-#define MAGIC 0x64006400u  // 1024: 10 bits
-#endif
-#define PARTS (KIND == 8 && BF16 ? 2 : 1)  // a code of 8 bits is two of 4 where the mantissa is short
-#define FACTOR (KIND == 2 || KIND == 3 ? 4.f : KIND == 4 && !BF16 ? 16.f : 1.f)  // of outputs 8..15: their codes stand higher
-#define BASE (KIND == NF4 ? 0.f : PARTS == 2 ? 17.f * 128.f : BF16 ? 128.f : 1024.f)
-
-__constant__ u32 BOOK[16];
-
-struct Problem {
-  const char *words, *meta;
-  const u16 *x, *bias;
-  u16* y;
-  int rows, cols, tiles, kbs, m, batch;
-};
-DEV void copy16(u32 to, const char* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
-}
-DEV void copies_end() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int N> DEV void copies_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
-
-// ---- codes as whole numbers above BASE ----
-DEV u32 word_of(const uint4& w, int j) { return j == 0 ? w.x : j == 1 ? w.y : j == 2 ? w.z : w.w; }
-DEV void integers(const Codes<4>& c, int j, int, const char*, u32 (&a)[4]) {
-  u32 x = word_of(c.w, j);
-#pragma unroll
-  for (int i = 0; i < 4; i++)
-    a[i] = BF16 ? and_or(x >> (4 * i), 0x000F000Fu, MAGIC) : and_or(x >> (8 * (i >> 1)), i & 1 ? 0x00F000F0u : 0x000F000Fu, MAGIC);
-}
-DEV void integers(const Codes<2>& c, int j, int, const char*, u32 (&a)[4]) {
-  const u32 x = (j < 2 ? c.w.x : c.w.y) >> (8 * (j & 1));
-#pragma unroll
-  for (int i = 0; i < 4; i++) a[i] = and_or(x >> (4 * (i >> 1)), i & 1 ? 0x000C000Cu : 0x00030003u, MAGIC);
-}
-DEV void integers(const Codes<3>& c, int j, int, const char*, u32 (&a)[4]) {
-  const u32 x = (j < 2 ? c.w.x : c.w.y) >> (8 * (j & 1));
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const int down = 4 * j + i - (i & 1 ? 4 : 2);
-    const u32 low = and_or(x >> (4 * (i >> 1)), i & 1 ? 0x000C000Cu : 0x00030003u, MAGIC);
-    a[i] = and_or(down < 0 ? c.h << -down : c.h >> down, i & 1 ? 0x00100010u : 0x00040004u, low);
-  }
-}
-DEV void integers(const Codes<8>& c, int j, int part, const char*, u32 (&a)[4]) {
-  const u32 x = j == 0 ? c.w.x : j == 1 ? c.w.z : j == 2 ? c.v.x : c.v.z;
-  const u32 y = j == 0 ? c.w.y : j == 1 ? c.w.w : j == 2 ? c.v.y : c.v.w;
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const u32 from = i < 2 ? x : y;
-    if (!BF16) a[i] = __byte_perm(from, 0x64646464u, i & 1 ? 0x4342 : 0x4140);
-    else a[i] = and_or(__byte_perm(from, 0, i & 1 ? 0x4342 : 0x4140) >> (4 * part), 0x000F000Fu, MAGIC);
-  }
-}
-// Pairs of codebook values by the byte of their two codes; each lane has a copy in its own bank, at its offset of `pairs`.
-DEV u32 pair_at(const char* pairs, u32 offset) { return *(const u32*)(pairs + offset); }
-DEV void integers(const Codes<NF4>& c, int j, int, const char* pairs, u32 (&a)[4]) {
-  const u32 x = word_of(c.w, j);
-  const u32 even = (x & 0x0F0Fu) | (x >> 12 & ~0x0F0Fu), odd = (x >> 4 & 0x0F0Fu) | (x >> 16 & ~0x0F0Fu);
-  a[0] = pair_at(pairs, even << 7 & 0x7F80u), a[1] = pair_at(pairs, odd << 7 & 0x7F80u);
-  a[2] = pair_at(pairs, even >> 1 & 0x7F80u), a[3] = pair_at(pairs, odd >> 1 & 0x7F80u);
-}
-
+// Compiled with KIND, BF16, WARPS, TEAM, CHUNK (tiles that come together) and STAGES (chunks on their way).
 // ---- x in shared memory: for each row and 64 inputs, four lanes' eight words, and the sum ----
 struct Inputs {
   char* words;
@@ -106,37 +38,6 @@ struct Inputs {
   }
 };
 
-// ---- a warp's chunks, one behind the other over all its tiles: all its lanes copy 16 bytes each ----
-struct Stream {
-  const char *words, *meta;  // of this lane, in the next chunk and in its tile
-  u64 words_jump, meta_jump;  // from the end of a tile to the next of this warp
-  int kb, from, to, left;     // of the next chunk; a warp's share of the inputs; chunks that are still to be asked for
-  DEV Stream(const Problem& q, int tile, int tiles_apart, int member, int groups, int lane)
-      : from(q.kbs * member / TEAM), to(q.kbs * (member + 1) / TEAM) {
-    const int chunks = (to - from + CHUNK - 1) / CHUNK;
-    kb = from;
-    words = q.words + ((u64)tile * q.kbs + from) * TILE + lane * 16, meta = q.meta + (u64)tile * groups * 64 + lane * 16;
-    words_jump = ((u64)tiles_apart * q.kbs - chunks * CHUNK) * TILE, meta_jump = (u64)tiles_apart * groups * 64;
-    left = tile < q.tiles ? ((q.tiles - tile + tiles_apart - 1) / tiles_apart) * chunks : 0;
-  }
-  DEV void ask(const Problem& q, u32 slot, int lane) {
-    if (left-- > 0) {
-      const int count = min(CHUNK, to - kb), g0 = kb >> q.m, scales = ((kb + count - 1) >> q.m) - g0 + 1;
-      if (CHUNK * TILE % 512 == 0 && count == CHUNK) {
-#pragma unroll
-        for (int i = 0; i < CHUNK * TILE / 512; i++) copy16(slot + i * 512, words + i * 512);
-      } else {
-#pragma unroll 1
-        for (int i = lane * 16; i < count * TILE; i += 512) copy16(slot + i - lane * 16, words + i - lane * 16);
-      }
-      if (lane < scales * 4) copy16(slot + CHUNK * TILE, meta + g0 * 64);
-      kb += CHUNK, words += CHUNK * TILE;
-      if (kb >= to) kb = from, words += words_jump, meta += meta_jump;
-    }
-    copies_end();
-  }
-};
-
 DEV void multiply(const char* codes, uint2 m, const uint4* x, float2 sum, const char* pairs, int lane, float (&acc)[4]) {
   Codes<KIND> c;
   c.load(codes, lane);
@@ -156,7 +57,7 @@ DEV void multiply(const char* codes, uint2 m, const uint4* x, float2 sum, const 
   const float s0 = half_to_float(m.x), s1 = half_to_float(m.y) * (1.f / FACTOR);
   const float z0 = high_to_float(m.x) + BASE, z1 = high_to_float(m.y) * FACTOR + BASE;
 #pragma unroll
-  for (int r = 0; r < 4; r += 1 + ONE) {
+  for (int r = 0; r < 4; r++) {
     float v = PARTS == 2 ? d[r] + 16.f * e[r] : d[r] + e[r];
     if (KIND != NF4) v -= (r > 1 ? z1 : z0) * (r & 1 ? sum.y : sum.x);
     acc[r] += (r > 1 ? s1 : s0) * v;
@@ -170,7 +71,7 @@ DEV void store(const Problem& q, int row, int col, float v) {
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32, 2) vector(const __grid_constant__ Problem q) {
   extern __shared__ __align__(128) char room[];
-  __shared__ float parts[TEAM > 1 ? 2 : 1][TEAM > 1 ? WARPS : 1][TEAM > 1 ? 16 : 1][ONE ? 1 : 9];
+  __shared__ float parts[TEAM > 1 ? 2 : 1][TEAM > 1 ? WARPS : 1][TEAM > 1 ? 16 : 1][9];
   asm volatile("griddepcontrol.launch_dependents;");
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, t = lane & 3;
   const int groups = ((q.kbs - 1) >> q.m) + 1, member = warp % TEAM, units = (q.tiles + WARPS / TEAM - 1) / (WARPS / TEAM);
@@ -181,14 +82,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, 2) vector(const __grid_
 #pragma unroll 1
   for (int i = 0; i < STAGES; i++) ahead.ask(q, ring_address + i * SLOT, lane);
   char* after = room + WARPS * STAGES * SLOT;
-#if KIND == NF4
-  for (int n = threadIdx.x; n < 256 * 32; n += WARPS * 32)
-    ((u32*)after)[n] = (BOOK[n >> 5 & 15] & 0xFFFF) | BOOK[n >> 9] << 16;
-  const char* pairs = after + lane * 4;
-  after += 256 * 32 * 4;
-#else
-  const char* pairs = after;
-#endif
+  const char* pairs = pairs_at(after, lane);
+  if (KIND == NF4) after += PAIRS;
   asm volatile("griddepcontrol.wait;" ::: "memory");
   const Inputs inputs(after, q);
   inputs.fill(q);
@@ -225,10 +120,10 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, 2) vector(const __grid_
       continue;
     }
 #pragma unroll
-    for (int r = 0; r < 4; r += 1 + ONE)
-      if (!ONE || t == 0) parts[buffer][warp][g + 8 * (r >> 1)][2 * t + (r & 1)] = acc[r];
+    for (int r = 0; r < 4; r++)
+      parts[buffer][warp][g + 8 * (r >> 1)][2 * t + (r & 1)] = acc[r];
     __syncthreads();
-    for (int n = threadIdx.x; n < WARPS / TEAM * 16 * (ONE ? 1 : 8); n += WARPS * 32) {
+    for (int n = threadIdx.x; n < WARPS / TEAM * 16 * 8; n += WARPS * 32) {
       const int row = n & 15, team = n >> 4 & (WARPS / TEAM - 1), col = n / (16 * (WARPS / TEAM));
       float sum = 0.f;
 #pragma unroll
