@@ -1,6 +1,6 @@
 """Products on an NVIDIA GPU with cold weights, against PyTorch's own and gemlite's, in one run.
 
-    python benchmarks/gpu_kernels.py [--batches 1,8,32,128,2048] [--schemes uint4g64,int8,nf4g64]
+    python benchmarks/gpu_kernels.py [--batches 1,8,32,128,2048] [--schemes uint4g64,int8,nf4g64] [--shapes down,8192x8192]
 
 The copy bandwidth of the machine comes first. Each time is the median of replays of a CUDA graph over enough copies of the weight
 to pass the last cache. The share is the bytes of the weight and its scales over the time, of that bandwidth. The last line is JSON.
@@ -85,14 +85,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", default="1,8,32,128")
     parser.add_argument("--schemes", default="uint4g64,int8,nf4g64,uint3g64,uint2g64")
-    parser.add_argument("--shapes", default=",".join(SHAPES))
+    parser.add_argument("--shapes", default=",".join(SHAPES), help="of these names, or outputs x inputs")
     options = parser.parse_args()
     torch.manual_seed(0)
     limit = copy_bandwidth()
     print(f"{torch.cuda.get_device_name()}: copies {limit / 1e12:.2f} TB/s")
     results = []
     for name in options.shapes.split(","):
-        rows, cols = SHAPES[name]
+        rows, cols = SHAPES[name] if name in SHAPES else map(int, name.split("x"))
         makers = {s: partial(ours, s, rows, cols) for s in options.schemes.split(",")}
         makers |= {"bf16": partial(bf16, rows, cols), "torch int4": partial(int4pack, rows, cols)}
         makers["a copy"] = partial(copy_only, rows, cols)
