@@ -114,13 +114,13 @@ class Scoring:
         self.full, self.few = Judge(self.trial, case.score, store), Judge(self.trial, case.few, store)
         self.held = Judge(self.trial, case.search.verify, store)
 
-    def best_uniform(self, cap: int) -> tuple[str, Evidence]:
-        """The uniform plan of no more bytes that scores best."""
+    def best_uniform(self, cap: int, scheme: str) -> tuple[str, Evidence]:
+        """The uniform plan of no more bytes that scores best; the scheme whose bytes these are is asked too."""
         fixed = self.space.fixed
         plans = {name: self.space.uniform(name) for name in self.space.candidates}
         near = {n: c for n, c in plans.items() if NEAR * (cap - fixed) <= self.space.nbytes(c) - fixed <= cap - fixed}
         order = sorted(near, key=lambda n: self.screen.loss(near[n]))[:SCORED]
-        found = {name: self.full.evidence(near[name]) for name in order}
+        found = {name: self.full.evidence(near[name]) for name in dict.fromkeys([*order, scheme])}
         name = min(found, key=lambda n: found[n].value("kl"))
         return name, found[name]
 
@@ -130,7 +130,7 @@ def at_equal_bytes(case: Case, search: Search, mine: Scoring, uniform: Scoring) 
     rows = []
     for scheme, wanted in AT.items():
         cap = uniform.space.nbytes(uniform.space.uniform(scheme))
-        name, theirs = uniform.best_uniform(cap)
+        name, theirs = uniform.best_uniform(cap, scheme)
         start = perf_counter()
         tuned = search.run(Goal.of([parse_limit(f"size<={cap}")]))
         took = perf_counter() - start
