@@ -19,11 +19,11 @@ from statistics import median
 from typing import Any
 
 import torch
-from cpu_kernels import read_bandwidth
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import fewbits
 from fewbits import machine
+from fewbits.doctor.limits import read_bandwidth
 from fewbits.doctor.predict import bytes_per_token
 from fewbits.doctor.sample import twin
 from fewbits.measure.speed import generate

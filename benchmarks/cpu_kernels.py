@@ -31,8 +31,8 @@ import torch
 import torch.nn.functional as F
 
 from fewbits import machine
+from fewbits.doctor.limits import read_bandwidth
 from fewbits.runtime import cpu
-from fewbits.runtime.cpu.memory import room
 from fewbits.runtime.cpu.operators import multiply
 from fewbits.runtime.cpu.pack import pack
 from fewbits.scheme import Scheme
@@ -99,17 +99,6 @@ def of_llama_cpp() -> Path | None:
     """The libraries that llama-cpp-python was built with."""
     found = find_spec("llama_cpp")
     return Path(found.origin).parent / "lib" if found and found.origin else None
-
-
-def read_bandwidth() -> float:
-    """Bytes a second of a sum over 1 GiB in large pages, the best of 12."""
-    memory = room(1 << 30).view(torch.float32).fill_(1)
-    times = []
-    for _ in range(12):
-        start = time.perf_counter()
-        memory.sum()
-        times.append(time.perf_counter() - start)
-    return memory.nbytes / min(times)
 
 
 def measure(case: Case, settings: argparse.Namespace, bandwidth: float) -> dict[str, object]:

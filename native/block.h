@@ -25,6 +25,10 @@ template <class V, int BITS, int S>
 static inline typename V::Bytes codes_at(const uint8_t* chunk) {
     if constexpr (BITS == 8) {
         return V::load(chunk + LINE * S);
+    } else if constexpr (BITS == 3) {  // steps 0 to 5 lie whole, two in each line; of 6 and 7 the middle line has the high bits
+        if constexpr (S < 6) return V::bits(V::load(chunk + LINE * (S / 2)), 3 * (S % 2), 7);
+        auto low = V::bits(V::load(chunk + LINE * (S == 6 ? 0 : 2)), 6, 3);
+        return V::both(low, V::bits(V::load(chunk + LINE), S - 2, 4));
     } else {
         constexpr int low4 = BITS & 3, low2 = BITS & 1;  // where the planes of 4 and of 2 bits stand in the code
         constexpr int lines4 = BITS & 4 ? 4 : 0, lines2 = BITS & 2 ? 2 : 0;

@@ -26,7 +26,9 @@ enum Real : int32_t { F32 = 0, F16 = 1, BF16 = 2, U8 = 3, NONE = 4 };
 
 // A weight in the kernels' layout. Codes: [tiles][cols / 32][bits] lines; a line holds, for each of 16 outputs, 4 bytes that
 // belong to 4 consecutive inputs. The planes of a chunk follow one another, widest first: 7 bits are 4 + 2 + 1, so 4 lines,
-// 2 lines and 1 line. Scales and zero points: [tiles][groups][16].
+// 2 lines and 1 line. Only 3 bits stand two to a byte, and a quarter of them in the bits that are left over (pack.cpp).
+// Scales and zero points: [tiles][groups][16], `scale_stride` and `zero_stride` bytes from one group to the next. They may stand
+// right behind the codes of their group, in a gap of so many bytes: memory is then read in one stream.
 struct Weight {
     int32_t rows;        // outputs
     int32_t cols;        // inputs
@@ -41,6 +43,8 @@ struct Weight {
     const uint8_t* codes;
     const void* scale;
     const void* zero;
+    int64_t scale_stride, zero_stride;
+    int64_t gap;
     // A codebook's values, as 15 bits each: value ~ (128 * high + low - 16384) / 16383 * peak; and as they are.
     uint8_t high[16], low[16];
     float values[16];
@@ -89,6 +93,8 @@ void parallel(Work work, void* data, int64_t parts, int threads);
 
 static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t tiles_of(const Weight& w) { return ceil_div(w.rows, TILE); }
-static inline int64_t tile_bytes(const Weight& w) { return int64_t(w.padded) / CHUNK * w.bits * LINE; }
+static inline int64_t tile_bytes(const Weight& w) {
+    return int64_t(w.padded) / CHUNK * w.bits * LINE + int64_t(w.padded) / w.group * w.gap;
+}
 
 }  // namespace fewbits

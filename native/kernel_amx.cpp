@@ -101,7 +101,7 @@ FEWBITS_FLAT void multiply_lots(const Weight& w, const Product& p, const Activat
     Lot16<BOOK> lots[LOTS];
     unrolled<LOTS * 16>([&](auto m) { V::store(lots[m.value / 16].out[m.value % 16], V::zero()); });
     for (int g = 0; g < groups; ++g, group_sums += rows) {
-        const int64_t at = (tile * groups + g) * TILE;
+        const int64_t at = tile * groups + g;
         const auto scale = meta.scale(at), zero = meta.zero(at);
         for (int i = 0; i < per_group; ++i, steps += rows, lines += line_bytes, x += 16 * block) {
             unpack<BITS, BOOK>(w, lines, high, low);
@@ -124,6 +124,7 @@ FEWBITS_FLAT void multiply_lots(const Weight& w, const Product& p, const Activat
                 else lots[lot].add_group(steps + 16 * lot, group_sums + 16 * lot, scale, zero, per_group == 1);
             }
         }
+        lines += w.gap;
     }
     for (int m = 0; m < LOTS * 16 && m0 + m < p.m; ++m) finish<V>(w, p, m0 + m, tile, V::load(lots[m / 16].out[m % 16]));
 }

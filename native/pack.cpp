@@ -12,6 +12,10 @@ struct Repack {
     uint8_t* lines;
     int64_t rows, cols, padded;
     int bits;
+    int64_t group, gap;  // `gap` bytes are left free after each group
+
+    uint8_t* tile(int64_t t) const { return lines + t * (padded / CHUNK * bits * LINE + padded / group * gap); }
+    int64_t step(int64_t k) const { return bits * LINE + ((k + CHUNK) % group == 0 ? gap : 0); }  // from the chunk of input k on
 };
 
 int code_at(const uint8_t* stream, int64_t index, int bits) {
@@ -49,6 +53,11 @@ void write_row(const Repack& r, int64_t row, const uint8_t* codes, uint8_t* stor
 // Call f(line, plane's width, place of the plane in a code, step of 4 inputs, shift within the line's bytes).
 template <class F>
 void each_place(int bits, F f) {
+    if (bits == 3) {  // as planes, three bits would take half as many instructions again
+        for (int step = 0; step < 6; ++step) f(step / 2, 3, 0, step, 3 * (step % 2));
+        for (int step : {6, 7}) f(step == 6 ? 0 : 2, 2, 0, step, 6), f(1, 1, 2, step, step);
+        return;
+    }
     int line = 0, place = bits;
     for (int width : {8, 4, 2, 1}) {
         if (!(bits & width)) continue;
@@ -63,8 +72,8 @@ void pack_tile(void* data, int64_t tile) {
     const Repack& r = *static_cast<Repack*>(data);
     std::vector<uint8_t> codes(TILE * r.padded, 0);
     for (int64_t i = 0; i < TILE && tile * TILE + i < r.rows; ++i) read_row(r, tile * TILE + i, &codes[i * r.padded]);
-    uint8_t* chunk = r.lines + tile * r.padded / CHUNK * r.bits * LINE;
-    for (int64_t k = 0; k < r.padded; k += CHUNK, chunk += r.bits * LINE) {
+    uint8_t* chunk = r.tile(tile);
+    for (int64_t k = 0; k < r.padded; chunk += r.step(k), k += CHUNK) {
         std::memset(chunk, 0, r.bits * LINE);
         each_place(r.bits, [&](int line, int width, int place, int step, int shift) {
             const uint32_t mask = 0x01010101u * ((1u << width) - 1);
@@ -81,8 +90,8 @@ void pack_tile(void* data, int64_t tile) {
 
 void unpack_tile(const Repack& r, int64_t tile, uint8_t* stored) {
     std::vector<uint8_t> codes(TILE * r.padded, 0);
-    const uint8_t* chunk = r.lines + tile * r.padded / CHUNK * r.bits * LINE;
-    for (int64_t k = 0; k < r.padded; k += CHUNK, chunk += r.bits * LINE) {
+    const uint8_t* chunk = r.tile(tile);
+    for (int64_t k = 0; k < r.padded; chunk += r.step(k), k += CHUNK) {
         each_place(r.bits, [&](int line, int width, int place, int step, int shift) {
             for (int i = 0; i < TILE; ++i) {
                 for (int j = 0; j < 4; ++j) {
@@ -98,20 +107,17 @@ void unpack_tile(const Repack& r, int64_t tile, uint8_t* stored) {
 }  // namespace
 }  // namespace fewbits
 
-// Bytes of a weight's codes in the kernels' layout.
-FEWBITS_API int64_t fewbits_packed_bytes(int64_t rows, int64_t padded, int32_t bits) {
-    return fewbits::ceil_div(rows, fewbits::TILE) * padded / fewbits::CHUNK * bits * fewbits::LINE;
-}
-
+// `lines` must hold, for every 16 rows, 16 * padded * bits / 8 bytes and a gap for each group.
 FEWBITS_API void fewbits_pack(const uint8_t* stored, uint8_t* lines, int64_t rows, int64_t cols, int64_t padded, int32_t bits,
-                             int32_t threads) {
-    fewbits::Repack r{stored, lines, rows, cols, padded, bits};
+                             int64_t group, int64_t gap, int32_t threads) {
+    fewbits::Repack r{stored, lines, rows, cols, padded, bits, group, gap};
     fewbits::parallel(fewbits::pack_tile, &r, fewbits::ceil_div(rows, fewbits::TILE), threads);
 }
 
 // `stored` must hold ceil(rows * cols * bits / 8) bytes.
-FEWBITS_API void fewbits_unpack(const uint8_t* lines, uint8_t* stored, int64_t rows, int64_t cols, int64_t padded, int32_t bits) {
-    fewbits::Repack r{nullptr, const_cast<uint8_t*>(lines), rows, cols, padded, bits};
+FEWBITS_API void fewbits_unpack(const uint8_t* lines, uint8_t* stored, int64_t rows, int64_t cols, int64_t padded, int32_t bits,
+                               int64_t group, int64_t gap) {
+    fewbits::Repack r{nullptr, const_cast<uint8_t*>(lines), rows, cols, padded, bits, group, gap};
     std::memset(stored, 0, (rows * cols * bits + 7) / 8);
     for (int64_t t = 0; t < fewbits::ceil_div(rows, fewbits::TILE); ++t) fewbits::unpack_tile(r, t, stored);
 }

@@ -15,6 +15,7 @@ namespace avx2 {
 
 struct V {
     static constexpr int MOST_ROWS = FEWBITS_SANITIZED ? 2 : 4;
+    static constexpr int STREAMS = 4;
 #ifdef FEWBITS_AVXVNNI
     static constexpr bool EXACT_BYTES = true;  // dot<8> takes all bytes, and loses nothing
     static constexpr float OFFSET8 = 0;

@@ -14,9 +14,8 @@ using fewbits::Weight;
 extern "C" {
 int32_t fewbits_best_level();
 int32_t fewbits_set_level(int32_t);
-int64_t fewbits_packed_bytes(int64_t, int64_t, int32_t);
-void fewbits_pack(const uint8_t*, uint8_t*, int64_t, int64_t, int64_t, int32_t, int32_t);
-void fewbits_unpack(const uint8_t*, uint8_t*, int64_t, int64_t, int64_t, int32_t);
+void fewbits_pack(const uint8_t*, uint8_t*, int64_t, int64_t, int64_t, int32_t, int64_t, int64_t, int32_t);
+void fewbits_unpack(const uint8_t*, uint8_t*, int64_t, int64_t, int64_t, int32_t, int64_t, int64_t);
 int32_t fewbits_linear(const Weight*, const void*, void*, const void*, int64_t, int64_t, int32_t, int32_t, int32_t, int32_t);
 }
 
@@ -31,7 +30,7 @@ struct Exact {  // a buffer that the address sanitizer watches to the byte
     T& operator[](size_t i) { return data[i]; }
 };
 
-static bool one(int bits, bool book, int rows, int cols, int group, int m, int threads, bool exact) {
+static bool one(int bits, bool book, int rows, int cols, int group, int m, int threads, bool exact, bool inside) {
     const int padded = group ? cols : (cols + 31) / 32 * 32, groups = group ? cols / group : 1;
     const int tiles = (rows + 15) / 16;
     std::vector<int> codes(size_t(rows) * cols);
@@ -40,9 +39,10 @@ static bool one(int bits, bool book, int rows, int cols, int group, int m, int t
         codes[i] = int(random_bits() % (1u << bits));
         for (int b = 0; b < bits; ++b) stored[(i * bits + b) / 8] |= uint8_t((codes[i] >> b & 1) << ((i * bits + b) % 8));
     }
-    Exact<uint8_t> lines(fewbits_packed_bytes(rows, padded, bits));
-    fewbits_pack(stored.data.get(), lines.data.get(), rows, cols, padded, bits, threads);
-    fewbits_unpack(lines.data.get(), back.data.get(), rows, cols, padded, bits);
+    const int width = padded / groups, behind = 16 * width * bits / 8, gap = inside ? 128 : 0;  // 16 scales and zeros in f32
+    Exact<uint8_t> lines(size_t(tiles) * groups * (behind + gap));
+    fewbits_pack(stored.data.get(), lines.data.get(), rows, cols, padded, bits, width, gap, threads);
+    fewbits_unpack(lines.data.get(), back.data.get(), rows, cols, padded, bits, width, gap);
     if (std::memcmp(stored.data.get(), back.data.get(), stored.size) != 0) return std::puts("pack is not undone"), false;
 
     Exact<float> scale(size_t(tiles) * groups * 16), zero(scale.size), x(size_t(m) * cols), out(size_t(m) * rows), bias(rows);
@@ -54,6 +54,15 @@ static bool one(int bits, bool book, int rows, int cols, int group, int m, int t
     w.block = w.group % 64 ? 32 : 64, w.scale_type = fewbits::F32, w.zero_type = book ? fewbits::NONE : fewbits::F32;
     w.is_codebook = book, w.peak = 1;
     w.codes = lines.data.get(), w.scale = scale.data.get(), w.zero = zero.data.get();
+    w.scale_stride = w.zero_stride = 64;
+    if (inside) {
+        for (int g = 0; g < tiles * groups; ++g) {
+            uint8_t* to = lines.data.get() + size_t(g) * (behind + gap) + behind;
+            std::memcpy(to, &scale[size_t(g) * 16], 64), std::memcpy(to + 64, &zero[size_t(g) * 16], 64);
+        }
+        w.gap = gap, w.scale_stride = w.zero_stride = behind + gap;
+        w.scale = w.codes + behind, w.zero = w.codes + behind + 64;
+    }
     for (int i = 0; i < 16; ++i) {
         int step = 16384 + (i - 8) * 2000;
         w.high[i] = uint8_t(step >> 7), w.low[i] = uint8_t(step & 127), w.values[i] = float(step - 16384) / 16383;
@@ -87,10 +96,12 @@ int main() {
             for (int book = 0; book <= (bits == 4); ++book) {
                 for (int m : {1, 3, 9, 16, 37}) {
                     const int threads = 1 + done % 8;
-                    if (!one(bits, book, 33, 192, 64, m, threads, m == 3)) return 1;
-                    if (!one(bits, book, 16, 96, 32, m, threads, m == 9)) return 1;
-                    if (!one(bits, book, 5, 45, 0, m, threads, false)) return 1;
-                    if (m == 1 && !one(bits, book, 700, 256, 128, m, threads, false)) return 1;
+                    const bool inside = done % 2;  // scales and zero points behind the codes of their group
+                    if (!one(bits, book, 33, 192, 64, m, threads, m == 3, inside)) return 1;
+                    if (!one(bits, book, 16, 96, 32, m, threads, m == 9, !inside)) return 1;
+                    if (!one(bits, book, 5, 45, 0, m, threads, false, false)) return 1;
+                    if (m == 1 && !one(bits, book, 700, 256, 128, m, threads, false, inside)) return 1;
+                    if (m == 1 && !one(bits, book, 300, 128, 64, m, 1, false, !inside)) return 1;
                     done += 3;
                 }
             }

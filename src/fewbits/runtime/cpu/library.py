@@ -24,6 +24,7 @@ class Weight(ctypes.Structure):
         ("zero_value", ctypes.c_float),
         ("is_codebook", ctypes.c_int32),
         *((name, ctypes.c_void_p) for name in ("codes", "scale", "zero")),
+        *((name, ctypes.c_int64) for name in ("scale_stride", "zero_stride", "gap")),
         ("high", ctypes.c_uint8 * 16),
         ("low", ctypes.c_uint8 * 16),
         ("values", ctypes.c_float * 16),
@@ -57,10 +58,10 @@ def load() -> ctypes.CDLL:
     library = ctypes.CDLL(str(LIBRARY))
     pointer, long, integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
     library.fewbits_linear.argtypes = [pointer, pointer, pointer, pointer, long, long, integer, integer, integer, integer]
-    library.fewbits_packed_bytes.argtypes, library.fewbits_packed_bytes.restype = [long, long, integer], long
-    library.fewbits_pack.argtypes = [pointer, pointer, long, long, long, integer, integer]
-    library.fewbits_unpack.argtypes = [pointer, pointer, long, long, long, integer]
+    library.fewbits_pack.argtypes = [pointer, pointer, long, long, long, integer, long, long, integer]
+    library.fewbits_unpack.argtypes = [pointer, pointer, long, long, long, integer, long, long]
     library.fewbits_use_gomp.argtypes = [pointer]
+    library.fewbits_read.argtypes, library.fewbits_read.restype = [pointer, long, integer], ctypes.c_uint64
     library.fewbits_weight_size.restype = long
     if library.fewbits_weight_size() != ctypes.sizeof(Weight):
         raise FewbitsError(f"{LIBRARY.name} was built from other sources")

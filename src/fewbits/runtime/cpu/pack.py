@@ -1,12 +1,15 @@
 """A weight in the kernels' layout: made from the stored tensors once, and bit for bit as much information.
 
 Codes are padded to 16 outputs and 32 (or 64) inputs; beyond that they take the bytes that they are stored in. Scales and zero
-points are put in the order in which they are read, in the type that they are stored in. Two types become wider:
-`/q8` meta is held as f32, and integer zero points (`z`) take a byte each.
+points are put in the order in which they are read, in the type that they are stored in: behind the codes of their group where
+that leaves the next ones aligned, so that memory is read in one stream. Two types become wider: `/q8` meta is held as f32, and
+integer zero points (`z`) take a byte each.
 """
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,7 +38,7 @@ class Pack:
     format: Format
     rows: int
     cols: int
-    codes: UInt8[Tensor, " n"]
+    codes: UInt8[Tensor, "tiles groups bytes"]
     scale: Shaped[Tensor, "tiles groups 16"]
     zero: Shaped[Tensor, "tiles groups 16"] | None
     weight: library.Weight = field(repr=False)
@@ -45,7 +48,8 @@ class Pack:
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return sum(t.nbytes for t in (self.codes, self.scale, self.zero) if t is not None)
+        beside = () if self.weight.gap else (self.scale, self.zero)
+        return self.codes.nbytes + sum(t.nbytes for t in beside if t is not None)
 
 
 def fits(format: Format, shape: tuple[int, ...]) -> bool:
@@ -59,28 +63,30 @@ def pack(tensor: QuantizedTensor) -> Pack | None:
     """Rearrange a weight that lies on the CPU; None where there is no kernel for its format or shape, or none runs here."""
     if not fits(tensor.format, tensor.shape) or not library.available():
         return None
-    rows, cols = matrix_shape(tensor.shape)
-    grain = 2 * CHUNK if cols >= 2 * CHUNK else CHUNK
-    padded = cols if tensor.format.granularity == "group" else -(-cols // grain) * grain
-    codes = _codes(tensor.tensors["codes"], rows, cols, padded, tensor.format.bits)
-    return assemble(tensor.format, rows, cols, codes, _scale(tensor), _zero(tensor))
+    scales = [values for values in (_scale(tensor), _zero(tensor)) if values is not None]
+    codes, gap = _codes(tensor, scales)
+    if gap:
+        scales = _placed(codes[..., -gap:], scales)
+    else:
+        scales = [room(values.nbytes).view(values.dtype).view(values.shape).copy_(values) for values in scales]
+    return assemble(tensor.format, *matrix_shape(tensor.shape), codes, scales[0], scales[1] if len(scales) > 1 else None)
 
 
 def assemble(
     format: Format,
     rows: int,
     cols: int,
-    codes: UInt8[Tensor, " n"],
+    codes: UInt8[Tensor, "tiles groups bytes"],
     scale: Shaped[Tensor, "tiles groups 16"],
     zero: Shaped[Tensor, "tiles groups 16"] | None,
 ) -> Pack:
     """The structure that the library reads, around tensors that are in its layout already."""
-    padded = codes.numel() * 8 // (format.bits * TILE * (-(-rows // TILE)))
-    group = padded // scale.shape[1]
+    groups, width = codes.shape[1:]
+    group = cols // groups if format.granularity == "group" else width * 8 // (format.bits * TILE)
     weight = library.Weight(
         rows=rows,
         cols=cols,
-        padded=padded,
+        padded=group * groups,
         bits=format.bits,
         group=group,
         block=2 * CHUNK if group % (2 * CHUNK) == 0 else CHUNK,
@@ -91,6 +97,9 @@ def assemble(
         codes=codes.data_ptr(),
         scale=scale.data_ptr(),
         zero=None if zero is None else zero.data_ptr(),
+        scale_stride=_stride(scale),
+        zero_stride=0 if zero is None else _stride(zero),
+        gap=width - group * TILE * format.bits // 8,
     )
     if format.is_codebook:
         _fill_codebook(weight, format)
@@ -110,16 +119,44 @@ def assemble(
 def restore(pack: Pack) -> UInt8[Tensor, " m"]:
     """The codes as they are stored: undoes the rearrangement exactly."""
     stored = torch.empty((pack.rows * pack.cols * pack.format.bits + 7) // 8, dtype=torch.uint8)
-    shape = pack.rows, pack.cols, pack.weight.padded, pack.format.bits
+    w = pack.weight
+    shape = pack.rows, pack.cols, w.padded, pack.format.bits, w.group, w.gap
     library.load().fewbits_unpack(pack.codes.data_ptr(), stored.data_ptr(), *shape)
     return stored
 
 
-def _codes(stored: Tensor, rows: int, cols: int, padded: int, bits: int) -> Tensor:
-    out = room(library.load().fewbits_packed_bytes(rows, padded, bits))
-    stored = stored.contiguous()
-    library.load().fewbits_pack(stored.data_ptr(), out.data_ptr(), rows, cols, padded, bits, torch.get_num_threads())
-    return out
+def _codes(tensor: QuantizedTensor, scales: Sequence[Tensor]) -> tuple[UInt8[Tensor, "tiles groups bytes"], int]:
+    """The codes, and how many bytes are left free behind those of each group, for scales and zero points."""
+    rows, cols = matrix_shape(tensor.shape)
+    bits, groups = tensor.format.bits, scales[0].shape[1]
+    grain = 2 * CHUNK if cols >= 2 * CHUNK else CHUNK
+    padded = cols if tensor.format.granularity == "group" else -(-cols // grain) * grain
+    gap = sum(values.element_size() for values in scales) * TILE
+    if tensor.format.granularity != "group" or gap % _line():
+        gap = 0
+    group = padded // groups
+    shape = -(-rows // TILE), groups, group * TILE * bits // 8 + gap
+    out, stored = room(prod(shape)).view(shape), tensor.tensors["codes"].contiguous()
+    sizes = rows, cols, padded, bits, group, gap, torch.get_num_threads()
+    library.load().fewbits_pack(stored.data_ptr(), out.data_ptr(), *sizes)
+    return out, gap
+
+
+def _placed(free: UInt8[Tensor, "tiles groups bytes"], scales: Sequence[Tensor]) -> list[Tensor]:
+    """Copies of scales and zero points in the room behind the codes, as views of it."""
+    parts = free.split([values.element_size() * TILE for values in scales], dim=-1)
+    return [part.view(values.dtype).copy_(values) for part, values in zip(parts, scales, strict=True)]
+
+
+def _line() -> int:
+    """Bytes that codes must be aligned to: what the widest register here loads."""
+    return 32 if library.LEVELS[library.load().fewbits_best_level()] in ("avx2", "avxvnni") else 64
+
+
+def _stride(scales: Shaped[Tensor, "tiles groups 16"]) -> int:
+    """Bytes from one group to the next, all tiles' groups counted on."""
+    tiles, groups, _ = scales.shape
+    return scales.element_size() * (scales.stride(1) if groups > 1 else scales.stride(0) if tiles > 1 else TILE)
 
 
 def _scale(tensor: QuantizedTensor) -> Tensor:
@@ -140,13 +177,12 @@ def _stored(tensor: QuantizedTensor, name: str) -> Tensor:
     return meta.read(name, tensors, "q8").view(torch.int32) if tensor.format.meta == "q8" else tensors[name]
 
 
-def _interleaved(values: Tensor, tensor: QuantizedTensor) -> Tensor:
+def _interleaved(values: Tensor, tensor: QuantizedTensor) -> Shaped[Tensor, "tiles groups 16"]:
     """Values of blocks, in the order in which a tile of 16 outputs reads them; outputs beyond the last have 0."""
     rows, _ = matrix_shape(tensor.shape)
     grid = values.view(grid_shape(tensor.format, tensor.shape)).expand(rows, -1)
     tiles = F.pad(grid, (0, 0, 0, -rows % TILE)).view(-1, TILE, grid.shape[1])
-    ordered = tiles.transpose(1, 2)
-    return room(ordered.numel() * ordered.element_size()).view(ordered.dtype).view(ordered.shape).copy_(ordered)
+    return tiles.transpose(1, 2)
 
 
 def _fill_codebook(weight: library.Weight, format: Format) -> None:
