@@ -60,7 +60,7 @@ struct Block {
         });
         unrolled<ROWS>([&](auto m) { V::template end_chunk<BITS>(sums[m.value]); });
     }
-    typename V::Ints total(int m) { return V::total(sums[m]); }
+    typename V::Ints total(int m) { return V::template total<BITS>(sums[m]); }
 };
 
 // The same for one row, where bytes are multiplied exactly: codes of 1, 2 or 4 bits are left where they stand in a byte, and
@@ -84,7 +84,7 @@ struct InPlace {
     }
     typename V::Ints total(int) {
         unrolled<PLACES - 1>([&](auto i) { sums[0] = V::plus(sums[0], V::template down<BITS * (i.value + 1)>(sums[i.value + 1])); });
-        return V::total(sums[0]);
+        return V::template total<8>(sums[0]);
     }
 };
 
@@ -107,7 +107,7 @@ struct Block<V, BITS, ROWS, true> {
             });
         });
     }
-    typename V::Ints total(int m) { return V::weigh(V::total(high[m]), V::total(low[m])); }
+    typename V::Ints total(int m) { return V::weigh(V::template total<8>(high[m]), V::template total<7>(low[m])); }
 };
 
 }  // namespace fewbits

@@ -157,16 +157,40 @@ static void some_rows_exactly(const Weight& w, const Product& p, const Activatio
     for (; m0 < p.m; ++m0) multiply_exactly<V, BITS, 1, BOOK>(w, p, a, tile, m0);
 }
 
-// Add the products of one block and one row of x, times the step of these inputs, to `part`. A function of its own: it takes all
-// registers that AVX2 has, and memory is what `part` waits for anyway.
+// The steps of one chunk of two tiles, whose activations are read once for both. No lambdas: GCC keeps what they hold in memory.
+template <class V, int BITS, int S = 0>
+static FEWBITS_INLINE inline void two_chunks(typename V::Sum& one, typename V::Sum& two, const uint8_t* lines, int64_t far,
+                                             const int8_t* x) {
+    if constexpr (S < CHUNK / 4) {
+        V::template dot<BITS>(one, codes_at<V, BITS, S>(lines), x + 4 * S);
+        V::template dot<BITS>(two, codes_at<V, BITS, S>(lines + far), x + 4 * S);
+        two_chunks<V, BITS, S + 1>(one, two, lines, far, x);
+    } else {
+        V::template end_chunk<BITS>(one);
+        V::template end_chunk<BITS>(two);
+    }
+}
+
+// Add the products of one block of two tiles and one row of x, times the step of these inputs, to `part`. A function of its own:
+// it takes all registers that AVX2 has.
 template <class V, int BITS, bool BOOK>
-static FEWBITS_FLAT __attribute__((noinline)) void add_block(const Weight& w, const uint8_t* lines, const int8_t* x, float step,
-                                                             typename V::Floats& part) {
-    Block<V, BITS, 1, BOOK> block(w);
-    block.clear();
-    block.chunk(lines, x);
-    if (w.block > CHUNK) block.chunk(lines + BITS * LINE, x + CHUNK);
-    part = V::fma(V::all(step), V::floats(block.total(0)), part);
+static FEWBITS_FLAT __attribute__((noinline)) void add_blocks(const Weight& w, const uint8_t* lines, int64_t far, const int8_t* x,
+                                                              float step, typename V::Floats* part) {
+    if constexpr (BOOK) {
+        for (int s = 0; s < 2; ++s, lines += far) {
+            Block<V, BITS, 1, BOOK> block(w);
+            block.clear();
+            block.chunk(lines, x);
+            if (w.block > CHUNK) block.chunk(lines + BITS * LINE, x + CHUNK);
+            part[s] = V::fma(V::all(step), V::floats(block.total(0)), part[s]);
+        }
+    } else {
+        typename V::Sum one = V::none(), two = V::none();
+        two_chunks<V, BITS>(one, two, lines, far, x);
+        if (w.block > CHUNK) two_chunks<V, BITS>(one, two, lines + BITS * LINE, far, x + CHUNK);
+        part[0] = V::fma(V::all(step), V::floats(V::template total<BITS>(one)), part[0]);
+        part[1] = V::fma(V::all(step), V::floats(V::template total<BITS>(two)), part[1]);
+    }
 }
 
 // Several tiles, `apart` from one to the next, by one row of x. Memory is read in as many streams, each of which the processor
@@ -184,7 +208,7 @@ static void multiply_streams(const Weight& w, const Product& p, const Activation
     for (int g = 0; g < a.groups; ++g, sums += a.rows, lines += w.gap) {
         for (auto& o : part) o = V::zero();
         for (int i = 0; i < per_group; ++i, steps += a.rows, lines += bytes, x += w.block) {
-            for (int s = 0; s < V::STREAMS; ++s) add_block<V, BITS, BOOK>(w, lines + s * far, x, *steps, part[s]);
+            for (int s = 0; s < V::STREAMS; s += 2) add_blocks<V, BITS, BOOK>(w, lines + s * far, far, x, *steps, part + s);
         }
         for (int s = 0; s < V::STREAMS; ++s) {
             const int64_t at = (tile + s * apart) * a.groups + g;

@@ -1,6 +1,7 @@
 // The words that the kernels are written in, for AVX2 with FMA and F16C: 16 outputs are two registers.
 // With FEWBITS_AVXVNNI, products are added by VPDPBUSD; else by pairs in 16 bits, which must not overflow:
-// 2 * 127 * 127 < 2**15 for codes below 128, and 8 * 2 * 15 * 127 < 2**15 for a whole chunk of codes below 16.
+// 2 * 127 * 127 < 2**15 for codes below 128, 8 * 2 * 15 * 127 < 2**15 for a whole chunk of codes below 16, and
+// 16 * 2 * 7 * 127 < 2**15 for a whole block of codes below 8.
 #pragma once
 #include <immintrin.h>
 
@@ -36,6 +37,11 @@ struct V {
 
     static __m256i load32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
     static Bytes load(const uint8_t* p) { return {load32(p), load32(p + 32)}; }
+    // In registers from here on: the compiler would load them again for each use.
+    static Bytes held(Bytes v) {
+        __asm__("" : "+x"(v.a), "+x"(v.b));
+        return v;
+    }
     static Bytes bits(Bytes v, int right, int mask) {
         __m256i keep = _mm256_set1_epi8(char(mask));
         return each(v, [=](__m256i h) {
@@ -63,7 +69,7 @@ struct V {
         sum = {_mm256_dpbusd_avx_epi32(sum.a, codes.a, v), _mm256_dpbusd_avx_epi32(sum.b, codes.b, v)};
     }
     template <int BITS> static void end_chunk(Sum&) {}
-    static Ints total(Sum sum) { return sum; }
+    template <int BITS> static Ints total(Sum sum) { return sum; }
 #else
     static Sum none() {
         __m256i o = _mm256_setzero_si256();
@@ -91,11 +97,12 @@ struct V {
     }
     template <int BITS>
     static void end_chunk(Sum& sum) {
-        if (BITS > 4) return;
+        if (BITS != 4) return;
         __m256i o = _mm256_setzero_si256();
         sum = {_mm256_add_epi32(sum.a, pairs(sum.a16)), _mm256_add_epi32(sum.b, pairs(sum.b16)), o, o};
     }
-    static Ints total(Sum sum) { return {sum.a, sum.b}; }
+    template <int BITS>
+    static Ints total(Sum sum) { return BITS < 4 ? Ints{pairs(sum.a16), pairs(sum.b16)} : Ints{sum.a, sum.b}; }
 #endif
     template <int N> static Ints down(Ints v) {
         return each(v, [](__m256i h) { return _mm256_srai_epi32(h, N); });

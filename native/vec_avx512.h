@@ -43,7 +43,7 @@ struct V {
     }
     template <int BITS>
     static void end_chunk(Sum&) {}
-    static Ints total(Sum sum) { return sum; }
+    template <int BITS> static Ints total(Sum sum) { return sum; }
     static Ints weigh(Ints high, Ints low) { return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low); }
 
     static Floats zero() { return _mm512_setzero_ps(); }
