@@ -19,7 +19,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 import fewbits
 from fewbits import machine
@@ -129,6 +128,8 @@ def in_turn(sides: dict[str, Callable[[], list[float]]], rounds: int) -> dict[st
 
 def llama() -> Any:
     """Llama-3.2-1B's shape in float32."""
+    from transformers import LlamaConfig, LlamaForCausalLM  # after fewbits, which keeps a broken torchvision out of its way
+
     config = LlamaConfig(
         hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8,
         head_dim=64, vocab_size=128256, max_position_embeddings=131072, tie_word_embeddings=True,

@@ -2,51 +2,9 @@
 // units that are compiled for different machines, so all is a template of V or static, and no standard header is used.
 #pragma once
 #include "activations.h"
-#include "block.h"
+#include "streams.h"
 
 namespace fewbits {
-
-// What turns the sum of a group into numbers: (sum - zero * sum of x) * scale.
-template <class V, bool HALF>
-struct Meta {
-    const Weight& w;
-    float zero_shift, factor;
-
-    Meta(const Weight& weight, bool integers) : w(weight), zero_shift(0), factor(1) {
-        if (integers && w.bits == 8) zero_shift = V::OFFSET8;
-        if (integers && w.is_codebook) zero_shift = 128 * V::OFFSET8 - 16384, factor = w.peak / 16383;
-    }
-    // Of a group, counted over all tiles.
-    typename V::Floats scale(int64_t at) const {
-        auto s = V::read(static_cast<const uint8_t*>(w.scale) + at * w.scale_stride, 0, HALF ? int32_t(F16) : w.scale_type);
-        return w.is_codebook ? V::mul(s, V::all(factor)) : s;
-    }
-    typename V::Floats zero(int64_t at) const {
-        const auto* from = static_cast<const uint8_t*>(w.zero) + at * w.zero_stride;
-        auto z = w.zero_type == NONE ? V::all(w.zero_value) : V::read(from, 0, HALF ? int32_t(F16) : w.zero_type);
-        return zero_shift == 0 ? z : V::add(z, V::all(-zero_shift));
-    }
-};
-
-// out[m, 16 outputs] + bias, in the type of x; the last tile may have fewer outputs.
-template <class V>
-static __attribute__((noinline)) void finish(const Weight& w, const Product& p, int64_t m, int64_t tile, typename V::Floats v) {
-    int64_t first = tile * TILE, count = w.rows - first;
-    if (count >= TILE) {
-        if (p.bias) v = V::add(v, V::read(p.bias, first, p.type));
-        return V::write(p.out, m * w.rows + first, p.type, v);
-    }
-    int size = p.type == F32 ? 4 : 2;
-    uint8_t bias[TILE * 4] = {}, out[TILE * 4];
-    if (p.bias) {
-        __builtin_memcpy(bias, static_cast<const uint8_t*>(p.bias) + first * size, count * size);
-        v = V::add(v, V::read(bias, 0, p.type));
-    }
-    V::write(out, 0, p.type, v);
-    __builtin_memcpy(static_cast<uint8_t*>(p.out) + (m * w.rows + first) * size, out, count * size);
-}
-
-static inline bool has_half_meta(const Weight& w) { return w.scale_type == F16 && (w.zero_type == F16 || w.zero_type == NONE); }
 
 constexpr int AHEAD = 4096;  // bytes of codes that are asked for before they are needed: past the end of a page
 
@@ -155,83 +113,6 @@ static void some_rows_exactly(const Weight& w, const Product& p, const Activatio
     int64_t m0 = 0;
     for (; p.m - m0 >= 4; m0 += 4) multiply_exactly<V, BITS, 4, BOOK>(w, p, a, tile, m0);
     for (; m0 < p.m; ++m0) multiply_exactly<V, BITS, 1, BOOK>(w, p, a, tile, m0);
-}
-
-// The steps of one chunk of two tiles, whose activations are read once for both. No lambdas: GCC keeps what they hold in memory.
-template <class V, int BITS, int S = 0>
-static FEWBITS_INLINE inline void two_chunks(typename V::Sum& one, typename V::Sum& two, const uint8_t* lines, int64_t far,
-                                             const int8_t* x) {
-    if constexpr (S < CHUNK / 4) {
-        V::template dot<BITS>(one, codes_at<V, BITS, S>(lines), x + 4 * S);
-        V::template dot<BITS>(two, codes_at<V, BITS, S>(lines + far), x + 4 * S);
-        two_chunks<V, BITS, S + 1>(one, two, lines, far, x);
-    } else {
-        V::template end_chunk<BITS>(one);
-        V::template end_chunk<BITS>(two);
-    }
-}
-
-// Add the products of one block of two tiles and one row of x, times the step of these inputs, to `part`. A function of its own:
-// it takes all registers that AVX2 has.
-template <class V, int BITS, bool BOOK>
-static FEWBITS_FLAT __attribute__((noinline)) void add_blocks(const Weight& w, const uint8_t* lines, int64_t far, const int8_t* x,
-                                                              float step, typename V::Floats* part) {
-    if constexpr (BOOK) {
-        for (int s = 0; s < 2; ++s, lines += far) {
-            Block<V, BITS, 1, BOOK> block(w);
-            block.clear();
-            block.chunk(lines, x);
-            if (w.block > CHUNK) block.chunk(lines + BITS * LINE, x + CHUNK);
-            part[s] = V::fma(V::all(step), V::floats(block.total(0)), part[s]);
-        }
-    } else {
-        typename V::Sum one = V::none(), two = V::none();
-        two_chunks<V, BITS>(one, two, lines, far, x);
-        if (w.block > CHUNK) two_chunks<V, BITS>(one, two, lines + BITS * LINE, far, x + CHUNK);
-        part[0] = V::fma(V::all(step), V::floats(V::template total<BITS>(one)), part[0]);
-        part[1] = V::fma(V::all(step), V::floats(V::template total<BITS>(two)), part[1]);
-    }
-}
-
-// Several tiles, `apart` from one to the next, by one row of x. Memory is read in as many streams, each of which the processor
-// asks for beforehand: one thread of an EPYC 7003 reads 15 GB/s in one stream and 20 in four.
-template <class V, int BITS, bool BOOK, bool HALF>
-static void multiply_streams(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t apart) {
-    const int64_t far = apart * tile_bytes(w), bytes = int64_t(w.block) / CHUNK * BITS * LINE;
-    const uint8_t* lines = w.codes + tile * tile_bytes(w);
-    const int8_t* x = a.codes;
-    const float *steps = a.steps, *sums = a.sums;
-    const int per_group = w.group / w.block;
-    typename V::Floats out[V::STREAMS], part[V::STREAMS];
-    const Meta<V, HALF> meta(w, true);
-    for (auto& o : out) o = V::zero();
-    for (int g = 0; g < a.groups; ++g, sums += a.rows, lines += w.gap) {
-        for (auto& o : part) o = V::zero();
-        for (int i = 0; i < per_group; ++i, steps += a.rows, lines += bytes, x += w.block) {
-            for (int s = 0; s < V::STREAMS; s += 2) add_blocks<V, BITS, BOOK>(w, lines + s * far, far, x, *steps, part + s);
-        }
-        for (int s = 0; s < V::STREAMS; ++s) {
-            const int64_t at = (tile + s * apart) * a.groups + g;
-            out[s] = V::fma(meta.scale(at), V::fnma(meta.zero(at), V::all(*sums), part[s]), out[s]);
-        }
-    }
-    for (int s = 0; s < V::STREAMS; ++s) finish<V>(w, p, 0, tile + s * apart, out[s]);
-}
-
-// As many of the tiles as make full sets of streams; returns the first that is left.
-template <class V, int BITS, bool BOOK>
-static int64_t in_streams(const Weight& w, const Product& p, const Activations& a, int64_t first, int64_t last) {
-    if constexpr (V::STREAMS > 1) {
-        const bool one_stream_a_tile = w.gap > 0 || a.groups == 1;  // else scales and zero points would be streams too: too many
-        if (p.m > 1 || p.exact || !one_stream_a_tile) return first;
-        const int64_t apart = (last - first) / V::STREAMS;
-        for (int64_t t = first; t < first + apart; ++t) {
-            if (has_half_meta(w)) multiply_streams<V, BITS, BOOK, true>(w, p, a, t, apart);
-            else multiply_streams<V, BITS, BOOK, false>(w, p, a, t, apart);
-        }
-        return first + V::STREAMS * apart;
-    }
-    return first;
 }
 
 template <class V, int BITS, bool BOOK>

@@ -211,6 +211,17 @@ inline void lay_out(const float* from, int64_t first, int64_t n, int64_t k, floa
     }
 }
 
+// What each weight's error counts in its group.
+inline void count(const Search& s, const float* weights, int64_t k, float* counts) {
+    Lanes sum = Lanes::all(0);
+    for (int64_t i = 0; i < k; ++i) sum = sum + magnitude(Lanes::load(weights + i * SIDE));
+    const Lanes inverse = Lanes::all(float(k)) / max(sum, Lanes::all(1e-30f));  // of a group of zeros
+    for (int64_t i = 0; i < k; ++i) {
+        const Lanes size = magnitude(Lanes::load(weights + i * SIDE)) * inverse;
+        (power(size, s.count_power) + Lanes::all(s.count_floor)).store(counts + i * SIDE);
+    }
+}
+
 inline Lanes of_lanes(const float* values, int64_t first, int64_t n) {
     float copy[SIDE];
     for (int lane = 0; lane < SIDE; ++lane) copy[lane] = values[first + lane < n ? first + lane : n - 1];
@@ -227,10 +238,10 @@ inline bool search(const Search& s, const Groups& g) {
     const size_t room = size_t(g.k) * SIDE;
     float* memory = static_cast<float*>(std::aligned_alloc(64, room * 2 * sizeof(float)));
     if (memory == nullptr) return false;
-    float* counts = g.counts ? memory + room : nullptr;
+    float* counts = s.count_power > 0 ? memory + room : nullptr;
     for (int64_t first = 0; first < g.n; first += SIDE) {
         lay_out(g.weights, first, g.n, g.k, memory);
-        if (counts) lay_out(g.counts, first, g.n, g.k, counts);
+        if (counts) count(s, memory, g.k, counts);
         Grid grid{of_lanes(g.scale, first, g.n), of_lanes(g.zero, first, g.n)};
         if (s.values) SideBySide<true>(s, memory, counts, g.k).run(grid);
         else SideBySide<false>(s, memory, counts, g.k).run(grid);

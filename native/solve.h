@@ -12,6 +12,7 @@ struct Search {
     float p;             // of the norm that may not rise; 0 for none
     float whole;         // steps from which on the ends move by their whole length
     float threshold;     // steps: an error above it was clipped
+    float count_floor, count_power;  // an error counts floor + (|w| / mean |w|)**power times; once where the power is 0
     int32_t type;        // Real of scale and zero point
     int32_t has_zero, integer_zero;
     int32_t shrinks, lengths;  // how many there are of each, at most 8
@@ -20,10 +21,9 @@ struct Search {
     float value[16], middle[16];  // of the codebook, ascending; and what lies between them
 };
 
-// n groups of k weights one after the other, what each weight counts (or null), and the grid of each: begun with, and improved.
+// n groups of k weights one after the other, and the grid of each: begun with, and improved.
 struct Groups {
     const float* weights;
-    const float* counts;
     float* scale;
     float* zero;
     int64_t n, k;

@@ -37,11 +37,6 @@ struct V {
 
     static __m256i load32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
     static Bytes load(const uint8_t* p) { return {load32(p), load32(p + 32)}; }
-    // In registers from here on: the compiler would load them again for each use.
-    static Bytes held(Bytes v) {
-        __asm__("" : "+x"(v.a), "+x"(v.b));
-        return v;
-    }
     static Bytes bits(Bytes v, int right, int mask) {
         __m256i keep = _mm256_set1_epi8(char(mask));
         return each(v, [=](__m256i h) {

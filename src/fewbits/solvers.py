@@ -23,6 +23,7 @@ _LEVELS = 16  # of a codebook
 class _Search(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_float) for name in ("steps", "implied_zero", "least", "p", "whole", "threshold")),
+        *((name, ctypes.c_float) for name in ("count_floor", "count_power")),
         *((name, ctypes.c_int32) for name in ("type", "has_zero", "integer_zero", "shrinks", "lengths", "values")),
         *((name, ctypes.c_float * _MOST) for name in ("shrink", "length")),
         *((name, ctypes.c_float * _LEVELS) for name in ("value", "middle")),
@@ -31,7 +32,26 @@ class _Search(ctypes.Structure):
 
 class _Groups(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("weights", "counts", "scale", "zero")),
+        *((name, ctypes.c_void_p) for name in ("weights", "scale", "zero")),
+        *((name, ctypes.c_int64) for name in ("n", "k")),
+    )
+
+
+class _Rounding(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("weights", "scale", "zero", "codes")),
+        *((name, ctypes.c_int64) for name in ("height", "width", "r", "c", "scale_stride", "codes_stride")),
+        *((name, ctypes.c_float) for name in ("steps", "implied_zero", "least", "p", "whole", "threshold")),
+        *((name, ctypes.c_float) for name in ("count_floor", "count_power")),
+        *((name, ctypes.c_int32) for name in ("type", "has_zero", "integer_zero", "shrinks", "lengths", "values")),
+        *((name, ctypes.c_float * _MOST) for name in ("shrink", "length")),
+        *((name, ctypes.c_float * _LEVELS) for name in ("value", "middle")),
+    )
+
+
+class _Groups(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("weights", "scale", "zero")),
         *((name, ctypes.c_int64) for name in ("n", "k")),
     )
 
@@ -89,6 +109,20 @@ class Book:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Count:
+    """What the squared error of a weight w counts in its group: floor + (|w| / mean |w|)**power. The floor is above 0."""
+
+    floor: float = 1.0
+    power: float = 1.0
+
+    def of(self, groups: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """That for every weight."""
+        size = groups.abs()
+        mean = size.mean(dim=1, keepdim=True).clamp_(min=1e-30)  # of a group of zeros
+        return size.div_(mean).pow_(self.power).add_(self.floor)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grids:
     """The grids that a search is about, and how it goes (fewbits/methods/_search.py). `p` is 0 for no norm."""
 
@@ -104,18 +138,11 @@ class Grids:
     shrinks: Sequence[float]
     lengths: Sequence[float]
     book: Book | None = None
+    count: Count | None = None
 
     def fits(self) -> bool:
         """Whether the library takes so many steps."""
         return len(self.shrinks) <= _MOST and len(self.lengths) <= _MOST
-
-
-@dataclass(frozen=True, kw_only=True)
-class Count:
-    """What the squared error of a weight w counts in its group: floor + (|w| / mean |w|)**power. The floor is above 0."""
-
-    floor: float = 1.0
-    power: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,24 +184,22 @@ class Recipe:
             shrinks=self.shrinks,
             lengths=self.lengths,
             book=book,
+            count=self.count,
         )
 
 
 def search(
     groups: Float[Tensor, "n k"],
-    counts: Float[Tensor, "n k"] | None,
     scale: Float[Tensor, " n"],
     zero: Float[Tensor, " n"],
     grids: Grids,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """The grids found from those begun with, `scale` and `zero`, each as it will be stored. Raises MemoryError."""
     groups = groups.contiguous()
-    counts = None if counts is None else counts.contiguous()
     scale, zero = scale.clone(), zero.clone()
     n, k = groups.shape
     what = _Groups(
         weights=groups.data_ptr(),
-        counts=None if counts is None else counts.data_ptr(),
         scale=scale.data_ptr(),
         zero=zero.data_ptr(),
         n=n,
@@ -197,6 +222,8 @@ def _settings(grids: Grids) -> _Search:
         p=grids.p,
         whole=grids.whole,
         threshold=grids.threshold,
+        count_floor=0.0 if grids.count is None else grids.count.floor,
+        count_power=0.0 if grids.count is None else grids.count.power,
         type={"f16": 1, "bf16": 2}.get(grids.meta, 0),
         has_zero=grids.has_zero,
         integer_zero=grids.integer_zero,

@@ -45,16 +45,17 @@ class Search:
     lengths: tuple[float, ...] = (0.6, 0.4, 0.25)
     p: float | None = None
 
-    def run(self, groups: Float[Tensor, "n k"], format: Format, weights: Float[Tensor, "n k"] | None = None) -> Fit:
-        """The best grid found for each group. `weights` say how much each error counts; without them all count the same."""
+    def run(self, groups: Float[Tensor, "n k"], format: Format, count: solvers.Count | None = None) -> Fit:
+        """The best grid found for each group. `count`: what each error counts; without it all the same."""
         grids = Grids(format)
         start = grids.begin(groups)
         scale, zero = grids.of_fit(start)
         if not bool((torch.isfinite(scale) & torch.isfinite(zero)).all()):
             return start  # cannot be stored: refused by whoever stores it
-        if (native := self._native(groups, grids)) is not None:
-            scale, zero = solvers.search(groups, weights, scale, zero, native)
+        if (native := self._native(groups, grids, count)) is not None:
+            scale, zero = solvers.search(groups, scale, zero, native)
             return grids.to_fit(scale.masked_fill(start.scale == 0, 0), zero)
+        weights = None if count is None else count.of(groups)
         trial = _Trial(groups, grids, weights, self.p, (scale, zero), most=max(5, len(self.shrinks)))
         for _ in range(PASSES if format.granularity == "tensor" else 1):
             trial.take(trial.shrunk(self.shrinks))
@@ -63,11 +64,11 @@ class Search:
                 trial.take(trial.moved(length), trial.closed_form())
         return grids.to_fit(trial.scale.masked_fill(start.scale == 0, 0), trial.zero)
 
-    def _native(self, groups: Tensor, grids: Grids) -> "solvers.Grids | None":
+    def _native(self, groups: Tensor, grids: Grids, count: solvers.Count | None) -> "solvers.Grids | None":
         """How the compiled search is asked for the same; None where it cannot: it works on 16 groups side by side."""
         if not solvers.available(groups.device) or groups.shape[0] < FEW or (grids.format.is_codebook and grids.book is None):
             return None
-        asked = grids.asked(self.recipe())
+        asked = grids.asked(self.recipe(count=count))
         return asked if asked.fits() else None
 
     def recipe(self, *, count: solvers.Count | None = None) -> solvers.Recipe:

@@ -55,11 +55,7 @@ class HalfQuadratic(Method):
 
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:
         search, count = self._way(format)
-        if count is None:
-            return search.run(groups, format)
-        size = groups.abs()
-        mean = size.mean(dim=1, keepdim=True).clamp_(min=1e-38)  # of a group of zeros
-        return search.run(groups, format, weights=size.div_(mean).pow_(count.power).add_(count.floor))
+        return search.run(groups, format, count)
 
     def _way(self, format: Format) -> tuple[Search, Count | None]:
         """Where to look at this width, and what errors count."""
