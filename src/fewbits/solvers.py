@@ -41,25 +41,6 @@ class _Rounding(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("weights", "scale", "zero", "codes")),
         *((name, ctypes.c_int64) for name in ("height", "width", "r", "c", "scale_stride", "codes_stride")),
-        *((name, ctypes.c_float) for name in ("steps", "implied_zero", "least", "p", "whole", "threshold")),
-        *((name, ctypes.c_float) for name in ("count_floor", "count_power")),
-        *((name, ctypes.c_int32) for name in ("type", "has_zero", "integer_zero", "shrinks", "lengths", "values")),
-        *((name, ctypes.c_float * _MOST) for name in ("shrink", "length")),
-        *((name, ctypes.c_float * _LEVELS) for name in ("value", "middle")),
-    )
-
-
-class _Groups(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("weights", "scale", "zero")),
-        *((name, ctypes.c_int64) for name in ("n", "k")),
-    )
-
-
-class _Rounding(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("weights", "scale", "zero", "codes")),
-        *((name, ctypes.c_int64) for name in ("height", "width", "r", "c", "scale_stride", "codes_stride")),
         *((name, ctypes.c_float) for name in ("steps", "middle_code")),
         *((name, ctypes.c_int32) for name in ("order", "values")),
         ("middle", ctypes.c_float * _LEVELS),
