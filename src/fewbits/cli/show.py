@@ -23,7 +23,7 @@ def sizes(rows: Sequence[Row]) -> None:
         parts, bits = size.parts, size.parts["bits_per_weight"]
         body.append(
             [
-                row.label,
+                row.short_label,
                 *(mib(parts[part]) if parts[part] else "-" for part in ("codes", "meta", "kept")),
                 mib(size.value),
                 f"{whole / size.value:.2f} x",
@@ -78,7 +78,7 @@ def evaluated(rows: Sequence[Row]) -> None:
     body = []
     for row in rows:
         cells = [cell(row.measures[name]) if name in row.measures else "-" for name, _, cell in columns]
-        body.append([row.model, row.label, percent(row.coverage), *cells])
+        body.append([row.model, row.short_label, percent(row.coverage), *cells])
     out = console()
     out.print(table("", heads, body))
     for line in _protocols(rows, columns):
@@ -99,7 +99,7 @@ def written(row: Row) -> None:
     print(flush=True)
     read, wrote = row.measures["prefill_speed"], row.measures.get("decode_speed")
     speeds = f"read {read.value:,.0f} tokens/s" + (f", wrote {wrote.value:,.1f} tokens/s" if wrote else "")
-    console(stderr=True).print(f"[dim]{row.label}: {speeds} ({read.protocol})[/dim]")
+    console(stderr=True).print(f"[dim]{row.short_label}: {speeds} ({read.protocol})[/dim]")
 
 
 def document(rows: Sequence[Row]) -> None:

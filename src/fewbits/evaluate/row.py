@@ -1,5 +1,6 @@
 """A row: one model under one plan, and what was measured of it."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from fewbits.measure.result import Measure
 from fewbits.plan import Plan
 
 ORIGINAL = "as it is"  # the plan of a model that is not quantized
+FEW = 3  # rules, or schemes, that are told one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,15 @@ class Row:
     @property
     def label(self) -> str:
         return ORIGINAL if self.plan is None else str(self.plan)
+
+    @property
+    def short_label(self) -> str:
+        """The same for tables: of a plan of many rules the schemes that most layers have."""
+        if self.plan is None or len(self.plan.rules) <= FEW or not self.plan.decisions:
+            return self.label
+        counts = Counter(str(d.scheme) for d in self.plan.decisions if d.scheme is not None and d.tied_to is None)
+        told = ", ".join(f"{count} x {scheme}" for scheme, count in counts.most_common(FEW))
+        return f"mixed: {told}{', ...' if len(counts) > FEW else ''}"
 
     @property
     def coverage(self) -> float:
