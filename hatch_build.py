@@ -39,8 +39,11 @@ FLAGS: dict[str, Sequence[str]] = {  # each set of instructions is a translation
     "kernel_amx": (*AVX512, "-mamx-tile", "-mamx-int8"),
     "solve_avx2": (*AVX2, *SOLVE),
     "solve_avx512": (*AVX512, *SOLVE),
+    "step_avx2": AVX2,
+    "step_avx512": AVX512,
 }
-OPTIONAL = ("kernel_avxvnni", "kernel_avx512", "kernel_amx", "solve_avx512")  # an older compiler does not know them: left out
+# An older compiler does not know these: they are left out.
+OPTIONAL = ("kernel_avxvnni", "kernel_avx512", "kernel_amx", "solve_avx512", "step_avx512")
 
 
 class CustomBuildHook(BuildHookInterface):

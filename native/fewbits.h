@@ -79,6 +79,7 @@ struct Activations {
 struct Kernels {
     void (*quantize)(const Weight&, const Product&, const Activations&, int64_t row);
     void (*multiply)(const Weight&, const Product&, const Activations&, int64_t first_tile, int64_t last_tile);
+    bool tiled;  // how activations are to lie
 };
 
 // Those that an older compiler cannot make are not there.

@@ -4,7 +4,7 @@
 namespace fewbits {
 
 const Kernels* kernels_avx512() {
-    static const Kernels all = {prepare<avx512::V>, multiply<avx512::V>};
+    static const Kernels all = {prepare<avx512::V>, multiply<avx512::V>, false};
     return &all;
 }
 

@@ -5,7 +5,7 @@
 namespace fewbits {
 
 const Kernels* kernels_avxvnni() {
-    static const Kernels all = {prepare<avxvnni::V>, multiply<avxvnni::V>};
+    static const Kernels all = {prepare<avxvnni::V>, multiply<avxvnni::V>, false};
     return &all;
 }
 

@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "fewbits.h"
+#include "step.h"
 
 using fewbits::Weight;
 
@@ -17,6 +17,7 @@ int32_t fewbits_set_level(int32_t);
 void fewbits_pack(const uint8_t*, uint8_t*, int64_t, int64_t, int64_t, int32_t, int64_t, int64_t, int32_t);
 void fewbits_unpack(const uint8_t*, uint8_t*, int64_t, int64_t, int64_t, int32_t, int64_t, int64_t);
 int32_t fewbits_linear(const Weight*, const void*, void*, const void*, int64_t, int64_t, int32_t, int32_t, int32_t, int32_t);
+int32_t fewbits_step(const fewbits::Decoder*, float*, float*, int64_t, int32_t, int32_t);
 }
 
 static std::mt19937 random_bits(1);
@@ -88,10 +89,52 @@ static bool one(int bits, bool book, int rows, int cols, int group, int m, int t
     return true;
 }
 
+// A layer's weight of 4 bits in one group a row, of random codes.
+struct Random {
+    Exact<uint8_t> codes;
+    Exact<float> scale, bias;
+    Weight w{};
+    Random(int rows, int cols) : codes(size_t((rows + 15) / 16) * cols * 8), scale(size_t((rows + 15) / 16) * 16), bias(rows) {
+        for (size_t i = 0; i < codes.size; ++i) codes[i] = uint8_t(random_bits());
+        for (size_t i = 0; i < scale.size; ++i) scale[i] = 0.03f;
+        w.rows = rows, w.cols = w.padded = w.group = cols, w.bits = 4, w.block = 32;
+        w.scale_type = fewbits::F32, w.zero_type = fewbits::NONE, w.zero_value = 7.5f;
+        w.codes = codes.data.get(), w.scale = scale.data.get(), w.scale_stride = 64;
+    }
+    fewbits::Linear linear() { return {&w, bias.data.get()}; }
+};
+
+// Steps of one layer: the same for any number of threads, and finite.
+static bool steps(int heads, int kv_heads, int size, int inner, bool gated, bool turned) {
+    constexpr int hidden = 96, words = 37, length = 7;
+    Random q(heads * size, hidden), k(kv_heads * size, hidden), v(kv_heads * size, hidden), out(hidden, heads * size);
+    Random gate(inner, hidden), up(inner, hidden), down(hidden, inner), head(words, hidden);
+    Exact<float> keys(size_t(kv_heads) * length * size), values(keys.size), ones(hidden), cos(size_t(length) * size), sin(cos.size);
+    for (int i = 0; i < hidden; ++i) ones[i] = 1;
+    for (size_t i = 0; i < cos.size; ++i) cos[i] = std::cos(float(i)), sin[i] = std::sin(float(i));
+    const fewbits::Norm norm{ones.data.get(), gated ? nullptr : ones.data.get()};
+    const fewbits::Layer layer{norm, norm, {q.linear(), k.linear(), v.linear()}, out.linear(), gated ? gate.linear() : fewbits::Linear{},
+                               up.linear(), down.linear(), keys.data.get(), values.data.get()};
+    const fewbits::Decoder decoder{&layer, turned ? cos.data.get() : nullptr, sin.data.get(), norm, head.linear(), length, 1, hidden,
+                                   inner, heads, kv_heads, size, !gated, 0, gated ? fewbits::SILU : fewbits::GELU_TANH, 1e-5f, 0.3f};
+    for (int at = 0; at < length; ++at) {
+        Exact<float> x(hidden), first(words), more(words);
+        for (int threads = 1; threads < 5; ++threads) {
+            for (int i = 0; i < hidden; ++i) x[i] = std::sin(float(i + at));
+            if (fewbits_step(&decoder, x.data.get(), (threads > 1 ? more : first).data.get(), at, threads, 0)) return false;
+            for (int i = 0; i < words; ++i) if (!std::isfinite(first[i]) || (threads > 1 && more[i] != first[i])) return false;
+        }
+    }
+    return true;
+}
+
 int main() {
     int done = 0;
     for (int level = 1; level <= fewbits_best_level(); ++level) {
         fewbits_set_level(level);
+        if (!steps(6, 2, 32, 160, true, true) || !steps(8, 1, 12, 4128, false, false) || !steps(4, 4, 24, 32, true, true)) {
+            return std::puts("a step differs from thread to thread"), 1;
+        }
         for (int bits : {3, 4, 8}) {  // those that a build for the sanitizers has
             for (int book = 0; book <= (bits == 4); ++book) {
                 for (int m : {1, 3, 9, 16, 37}) {

@@ -32,6 +32,11 @@ def exact_activations(wanted: bool = True) -> Iterator[None]:
         _exact = before
 
 
+def exactly() -> bool:
+    """Whether the activations are taken as they are now."""
+    return _exact
+
+
 def linear(layer: "QuantizedLayer", x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"] | None:
     """`x` times the layer's weight, plus its bias; None where there is no kernel for it, or a gradient is wanted.
 

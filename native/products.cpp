@@ -1,0 +1,122 @@
+// Activations are rounded once for all weights that take them alike; then the tiles of all weights are shared out.
+#include "products.h"
+
+#include "scratch.h"
+
+namespace fewbits {
+namespace {
+
+thread_local Scratch scratch;
+
+struct Call {
+    const Weight* weight;
+    const Product* product;
+    const Kernels* kernels;
+    Activations activations;
+    int rounded_by;      // the call whose activations these are
+    int64_t first_part;  // of this one's tiles
+};
+
+struct Calls {
+    Call call[MOST_TASKS];
+    int count;
+    int64_t parts, per_part;  // tiles
+};
+
+bool alike(const Call& a, const Call& b) {
+    return a.weight->cols == b.weight->cols && a.weight->padded == b.weight->padded && a.weight->group == b.weight->group &&
+           a.weight->block == b.weight->block && a.kernels == b.kernels && a.product->one_step == b.product->one_step;
+}
+
+// Bytes that the activations of a call take, and where they lie in the memory given.
+size_t lay_out(Call& call, uint8_t* memory) {
+    const Weight& w = *call.weight;
+    const Product& p = *call.product;
+    Activations& a = call.activations;
+    a.tiled = call.kernels->tiled;
+    const int64_t m = a.rows = a.tiled ? (p.m + 15) / 16 * 16 : p.m;
+    a.blocks = w.padded / w.block, a.groups = w.padded / w.group;
+    a.stride = w.padded;
+    const size_t codes = size_t(m) * a.stride * (p.exact ? 4 : 1), steps = size_t(m) * a.blocks * 4, sums = size_t(m) * a.groups * 4;
+    a.codes = reinterpret_cast<int8_t*>(memory), a.values = reinterpret_cast<float*>(memory);
+    a.steps = reinterpret_cast<float*>(memory + codes), a.sums = reinterpret_cast<float*>(memory + codes + steps);
+    return (codes + steps + sums + LINE - 1) / LINE * LINE;
+}
+
+bool make_room(Calls& all) {
+    size_t bytes = 0;
+    for (int i = 0; i < all.count; ++i) {
+        Call& call = all.call[i];
+        call.rounded_by = i;
+        for (int j = i - 1; j >= 0; --j) if (alike(call, all.call[j])) call.rounded_by = j;
+        if (call.rounded_by == i) bytes += lay_out(call, nullptr);
+    }
+    uint8_t* memory = scratch.get(bytes);
+    if (memory == nullptr) return false;
+    for (int i = 0; i < all.count; ++i) {
+        Call& call = all.call[i];
+        if (call.rounded_by == i) memory += lay_out(call, memory);
+        else call.activations = all.call[call.rounded_by].activations;
+    }
+    return true;
+}
+
+// Threads cost some microseconds to start: each must have this many bytes of codes to go through, rows of x counted in.
+constexpr int64_t WORTH_A_THREAD = 32 << 10;
+
+int threads_for(const Calls& all) {
+    const Product& p = *all.call[0].product;
+    int64_t bytes = 0;
+    for (int i = 0; i < all.count; ++i) bytes += tiles_of(*all.call[i].weight) * tile_bytes(*all.call[i].weight);
+    const int64_t most = bytes * (1 + p.m / 4) / WORTH_A_THREAD;
+    return int(most < 1 ? 1 : most < p.threads ? most : p.threads);
+}
+
+void round_activations(Call& call, int threads) {
+    parallel([](void* c, int64_t row) {
+        const Call& call = *static_cast<Call*>(c);
+        call.kernels->quantize(*call.weight, *call.product, call.activations, row);
+    }, &call, call.product->m, call.product->m >= 8 ? threads : 1);
+}
+
+void share_out(Calls& all, int threads) {
+    int64_t tiles = 0;
+    for (int i = 0; i < all.count; ++i) tiles += tiles_of(*all.call[i].weight);
+    all.per_part = ceil_div(tiles, threads == 1 ? 1 : int64_t(threads) * 4);
+    all.parts = 0;
+    for (int i = 0; i < all.count; ++i) {
+        all.call[i].first_part = all.parts;
+        all.parts += ceil_div(tiles_of(*all.call[i].weight), all.per_part);
+    }
+}
+
+void multiply_part(void* calls, int64_t part) {
+    const Calls& all = *static_cast<Calls*>(calls);
+    int i = all.count - 1;
+    while (part < all.call[i].first_part) --i;
+    const Call& call = all.call[i];
+    const int64_t first = (part - call.first_part) * all.per_part, tiles = tiles_of(*call.weight);
+    const int64_t last = first + all.per_part < tiles ? first + all.per_part : tiles;
+    call.kernels->multiply(*call.weight, *call.product, call.activations, first, last);
+}
+
+}  // namespace
+
+int32_t multiply_all(const Task* tasks, int count) {
+    Calls all{};
+    for (int i = 0; i < count; ++i) {
+        const Kernels* kernels = kernels_for(tasks[i].product);
+        if (kernels == nullptr) return 1;
+        if (tasks[i].product.m == 0 || tasks[i].weight->rows == 0) continue;
+        all.call[all.count++] = {tasks[i].weight, &tasks[i].product, kernels, {}, 0, 0};
+    }
+    if (all.count == 0) return 0;
+    if (!make_room(all)) return 2;
+    const int threads = threads_for(all);
+    for (int i = 0; i < all.count; ++i) if (all.call[i].rounded_by == i) round_activations(all.call[i], threads);
+    share_out(all, threads);
+    parallel(multiply_part, &all, all.parts, threads);
+    return 0;
+}
+
+}  // namespace fewbits
