@@ -39,6 +39,7 @@ FLAGS: dict[str, Sequence[str]] = {  # each set of instructions is a translation
     "kernel_amx": (*AVX512, "-mamx-tile", "-mamx-int8"),
     "solve_avx2": (*AVX2, *SOLVE),
     "solve_avx512": (*AVX512, *SOLVE),
+    "lookup": (*AVX2, "-ffp-contract=off"),
     "step_avx2": AVX2,
     "step_avx512": AVX512,
 }

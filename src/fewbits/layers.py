@@ -191,9 +191,11 @@ class QuantizedEmbedding(QuantizedLayer):
         return self.shape[1]
 
     def forward(self, ids: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
-        weight = dispatch.prepared(self) or self.quantized
-        rows = weight.dequantize_rows(ids.reshape(-1), self.like.dtype)
-        return rows.view(*ids.shape, self.shape[1])
+        flat = ids.reshape(-1)
+        rows = dispatch.rows(self, flat)
+        if rows is None:
+            rows = (dispatch.prepared(self) or self.quantized).dequantize_rows(flat, self.like.dtype)
+        return rows.to(self.like.dtype).view(*ids.shape, self.shape[1])
 
 
 def round_rows(x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch i"]:

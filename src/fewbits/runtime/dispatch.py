@@ -1,6 +1,6 @@
 """The one place that chooses: a kernel that can do this layer on this input, or none.
 
-A kernel is a module with `linear(weight, x, bias) -> Tensor | None`; None means "not mine" (device, dtype, format, shape).
+A kernel is a module with `linear(layer, x) -> Tensor | None`, perhaps also `rows(layer, ids)`; None means "not mine" (device, dtype, format, shape).
 They are asked in order; none is imported before a tensor on its device comes along. With FEWBITS_KERNELS=0 in the environment
 the CPU's are not asked, and layers are dequantized when they are used (the reference).
 """
@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -29,6 +29,16 @@ def linear(layer: "QuantizedLayer", x: Float[Tensor, "*batch i"]) -> Float[Tenso
     """`x` times the layer's weight, plus its bias, by the first kernel that can; None where none can."""
     for name in KERNELS.get(x.device.type, ()):
         answer = (sys.modules.get(name) or import_module(name)).linear(layer, x)  # torch.compile cannot trace an import
+        if answer is not None:
+            return answer
+    return None
+
+
+def rows(layer: "QuantizedLayer", ids: Int[Tensor, " n"]) -> Float[Tensor, "n cols"] | None:
+    """Some rows of the layer's weight in f32, by the first kernel that can; None where none can."""
+    for name in KERNELS.get(ids.device.type, ()):
+        kernel = sys.modules.get(name) or import_module(name)
+        answer = kernel.rows(layer, ids) if hasattr(kernel, "rows") else None
         if answer is not None:
             return answer
     return None

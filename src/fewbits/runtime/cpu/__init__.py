@@ -10,6 +10,7 @@ What measures quality does so by itself (`fewbits.measure.arithmetic`).
 
 from fewbits.runtime.cpu.library import available, level, set_level, why_not
 from fewbits.runtime.cpu.linear import exact_activations, linear, packed, packed_bytes, prepare
+from fewbits.runtime.cpu.lookup import rows
 from fewbits.runtime.cpu.switch import enable, enabled, running
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "packed",
     "packed_bytes",
     "prepare",
+    "rows",
     "running",
     "set_level",
     "why_not",

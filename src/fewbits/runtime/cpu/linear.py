@@ -47,7 +47,7 @@ def linear(layer: "QuantizedLayer", x: Float[Tensor, "*batch i"]) -> Float[Tenso
         return None
     if torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad)):
         return None
-    tracing = torch.compiler.is_compiling() or type(x) is not Tensor or torch._C._len_torch_dispatch_stack() > 0
+    tracing = is_traced(x)
     weight = _packed_before(layer) if tracing else packed(layer)
     if weight is None or x.shape[-1] != weight.cols:
         return None
@@ -55,6 +55,11 @@ def linear(layer: "QuantizedLayer", x: Float[Tensor, "*batch i"]) -> Float[Tenso
         sizes = weight.rows, weight.cols
         return cpu_linear(x, weight.codes, weight.scale, weight.zero, bias, str(weight.format), *sizes, _exact)
     return multiply(x, weight, bias, exact=_exact)
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether a graph is made of what is done with this tensor, or another mode of PyTorch looks on."""
+    return torch.compiler.is_compiling() or type(x) is not Tensor or torch._C._len_torch_dispatch_stack() > 0
 
 
 def packed(layer: "QuantizedLayer") -> Pack | None:
@@ -79,7 +84,7 @@ def packed(layer: "QuantizedLayer") -> Pack | None:
     return held.pack
 
 
-class _Forgotten:
+class Forgotten:
     """Nothing of it is left in a copy, nor in a pickle."""
 
     def __deepcopy__(self, memo: object) -> None:
@@ -90,7 +95,7 @@ class _Forgotten:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Held(_Forgotten):
+class _Held(Forgotten):
     """Hangs on the codes: what was made of them and of the layer's other stored tensors, and which version of each."""
 
     version: int
@@ -107,7 +112,7 @@ class _Held(_Forgotten):
 
 
 @dataclass(frozen=True, eq=False)
-class _Link(_Forgotten):
+class _Link(Forgotten):
     """Hangs on the layer: torch.export puts other tensors in the place of the codes."""
 
     held: "weakref.ref[_Held]"
