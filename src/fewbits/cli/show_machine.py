@@ -66,7 +66,10 @@ def _predictions(made: Sequence[Prediction], bounds: Limits) -> None:
             row += [f"{m.read:,.0f}", f"{m.write:,.1f}", "-" if m.load is None else f"{m.load:.2f}", _off(p, m)]
         body.append(row)
     out.print(table("\npredicted from random weights of the same configuration", heads, body))
-    out.print(f"[dim]one sequence, prompt 64, new 24, float32, {bounds.threads} threads, the fastest run of each[/dim]")
+    out.print(
+        "[dim]as `fewbits generate` writes: one sequence, prompt 64, new 24, float32, "
+        f"{bounds.threads} threads, the fastest run of each[/dim]"
+    )
 
 
 def _off(predicted: Speeds, measured: Speeds) -> str:

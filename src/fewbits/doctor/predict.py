@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import fewbits
 from fewbits.apply import quantize, rebuild, resolve
@@ -17,11 +17,13 @@ from fewbits.layers import QuantizedEmbedding
 from fewbits.measure.result import Measure
 from fewbits.measure.running import config_value, dtype_of
 from fewbits.measure.size import size, skeleton
-from fewbits.measure.speed import Generation, Timing, generations
+from fewbits.measure.speed import Generation, Run, Timing, generations, seconds
 from fewbits.measure.stored import stored_tensors
 from fewbits.plan import Plan, Rule
 from fewbits.progress import track
 from fewbits.runtime import cpu
+from fewbits.runtime.decode import decoder_for
+from fewbits.runtime.sampling import Sampling
 from fewbits.scheme import Scheme
 
 PROMPT, NEW = 64, 24  # tokens of a timed generation
@@ -125,11 +127,19 @@ def load_time(model: nn.Module) -> float:
 
 
 def time_models(models: list[nn.Module], timing: Timing) -> list[Generation]:
-    """Generations of several models of one kind, in turn; each reads the same random prompt."""
+    """Times of several models of one kind, in turn, as `fewbits.generate` writes; each reads the same random prompt."""
     vocabulary, most = config_value(models[0], "vocab_size") or 2, config_value(models[0], "max_position_embeddings")
     length = PROMPT if most is None else min(PROMPT, most - NEW)
     prompt = torch.randint(vocabulary, (1, length), generator=torch.Generator().manual_seed(0))
-    return generations(models, [prompt] * len(models), new_tokens=NEW, timing=timing)
+    decoders = {id(model): decoder_for(model, 1, length + NEW, Sampling()) for model in models}
+
+    def write(model: nn.Module, ids: Tensor, new_tokens: int) -> Run:
+        pieces = decoders[id(model)].tokens(ids, None, new_tokens)
+        first, prefill = seconds(lambda: next(pieces))
+        rest, decode = seconds(lambda: list(pieces))
+        return Run(tokens=torch.cat([first, *rest], dim=1), prefill=prefill, decode=decode)
+
+    return generations(models, [prompt] * len(models), new_tokens=NEW, timing=timing, write=write)
 
 
 def _extended(cut: Cut, runs: Sequence[Speeds]) -> Speeds:

@@ -53,6 +53,9 @@ class Run:
     decode: float
 
 
+Writer = Callable[[nn.Module, Tensor, int], Run]  # a model, a prompt `[b, t]`, the number of new tokens
+
+
 def latency(model: nn.Module, inputs: Shaped[Tensor, "b ..."], timing: Timing | None = None) -> Measure:
     """Seconds of one forward of a batch (images, or token ids), which is on the model's device before the clock starts.
 
@@ -102,9 +105,14 @@ def generation(
 
 
 def generations(
-    models: Sequence[nn.Module], prompts: Sequence[Int[Tensor, "_ _"]], *, new_tokens: int = 64, timing: Timing | None = None
+    models: Sequence[nn.Module],
+    prompts: Sequence[Int[Tensor, "_ _"]],
+    *,
+    new_tokens: int = 64,
+    timing: Timing | None = None,
+    write: Writer | None = None,
 ) -> list[Generation]:
-    """`generation` of several models, in turn within every repeat."""
+    """`generation` of several models, in turn within every repeat. `write`: what does and times it, in place of `generate`."""
     timing = timing or Timing()
     if new_tokens < 2:
         raise FewbitsError(f"generating is timed from 2 new tokens on, not {new_tokens}: the first comes of reading the prompt")
@@ -112,7 +120,7 @@ def generations(
         check_positions(model, prompt.shape[1] + new_tokens, "prompt and new tokens")
         _check_cache(takes(model, "past_key_values"), model)
     with evaluating(*models):
-        works = [partial(generate, model, prompt, new_tokens) for model, prompt in zip(models, prompts, strict=True)]
+        works = [partial(write or generate, model, prompt, new_tokens) for model, prompt in zip(models, prompts, strict=True)]
         runs = _in_turn(works, timing)
     hows = [_how(model, timing, len(models)) for model in models]
     return [_generation(*each, new_tokens) for each in zip(prompts, runs, hows, strict=True)]
