@@ -28,7 +28,9 @@ inline Lanes rounded(Lanes a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_
 inline Mask less(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
 inline Mask at_most(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ); }
 inline Mask both(Mask a, Mask b) { return a & b; }
+inline Mask either(Mask a, Mask b) { return a | b; }
 inline bool any(Mask m) { return m != 0; }
+inline bool every(Mask m) { return m == 0xffff; }
 inline Lanes pick(Mask m, Lanes yes, Lanes no) { return {_mm512_mask_blend_ps(m, no.v, yes.v)}; }
 inline Lanes magnitude(Lanes a) { return {_mm512_abs_ps(a.v)}; }
 inline Lanes with_sign(Lanes size, Lanes sign) {
@@ -41,14 +43,25 @@ inline Lanes to_bf16_and_back(Lanes a) {
     const __m512i up = _mm512_add_epi32(x, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
     return {_mm512_castsi512_ps(_mm512_and_si512(up, _mm512_set1_epi32(int32_t(0xffff0000))))};
 }
-// a = 2**exponent * mantissa, 0.75 <= mantissa < 1.5
-inline void split(Lanes a, Lanes& exponent, Lanes& mantissa) {
-    const __m512i x = _mm512_castps_si512(a.v), e = _mm512_srai_epi32(_mm512_sub_epi32(x, _mm512_set1_epi32(0x3f400000)), 23);
-    exponent = {_mm512_cvtepi32_ps(e)};
-    mantissa = {_mm512_castsi512_ps(_mm512_sub_epi32(x, _mm512_slli_epi32(e, 23)))};
+inline bool ordered(Lanes a) { return every(_mm512_cmp_ps_mask(a.v, a.v, _CMP_ORD_Q)); }  // no NaN among them
+inline Lanes from_f16(const uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+inline Lanes from_bf16(const uint16_t* p) {
+    const __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(x, 16))};
 }
-inline Lanes times_power_of_two(Lanes a, Lanes exponent) {
-    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), _mm512_slli_epi32(_mm512_cvtps_epi32(exponent.v), 23)))};
+// a = 2**(bits - 127) * mantissa, 1 <= mantissa < 2, for a > 0
+struct Parts {
+    __m512i exponent;
+    Lanes mantissa;
+};
+inline Parts parts_of(Lanes a) {
+    const __m512i x = _mm512_castps_si512(a.v), fraction = _mm512_and_si512(x, _mm512_set1_epi32(0x7fffff));
+    return {_mm512_srli_epi32(x, 23), {_mm512_castsi512_ps(_mm512_or_si512(fraction, _mm512_set1_epi32(0x3f800000)))}};
+}
+// Of 8 values, repeated, the one that three bits of the exponent name, from bit `shift` on.
+template <int SHIFT>
+inline Lanes look_up(const float* table, const Parts& a) {
+    return {_mm512_permutexvar_ps(_mm512_srli_epi32(a.exponent, SHIFT), _mm512_loadu_ps(table))};
 }
 inline void store_bytes(Lanes a, uint8_t* p) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(a.v)));
@@ -73,7 +86,9 @@ inline Lanes rounded(Lanes a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEARE
 inline Mask less(Lanes a, Lanes b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask at_most(Lanes a, Lanes b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }
 inline Mask both(Mask a, Mask b) { return {_mm256_and_ps(a.v, b.v)}; }
+inline Mask either(Mask a, Mask b) { return {_mm256_or_ps(a.v, b.v)}; }
 inline bool any(Mask m) { return _mm256_movemask_ps(m.v) != 0; }
+inline bool every(Mask m) { return _mm256_movemask_ps(m.v) == 0xff; }
 inline Lanes pick(Mask m, Lanes yes, Lanes no) { return {_mm256_blendv_ps(no.v, yes.v, m.v)}; }
 inline Lanes magnitude(Lanes a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 inline Lanes with_sign(Lanes size, Lanes sign) {
@@ -85,13 +100,23 @@ inline Lanes to_bf16_and_back(Lanes a) {
     const __m256i up = _mm256_add_epi32(x, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
     return {_mm256_castsi256_ps(_mm256_and_si256(up, _mm256_set1_epi32(int32_t(0xffff0000))))};
 }
-inline void split(Lanes a, Lanes& exponent, Lanes& mantissa) {
-    const __m256i x = _mm256_castps_si256(a.v), e = _mm256_srai_epi32(_mm256_sub_epi32(x, _mm256_set1_epi32(0x3f400000)), 23);
-    exponent = {_mm256_cvtepi32_ps(e)};
-    mantissa = {_mm256_castsi256_ps(_mm256_sub_epi32(x, _mm256_slli_epi32(e, 23)))};
+inline bool ordered(Lanes a) { return every({_mm256_cmp_ps(a.v, a.v, _CMP_ORD_Q)}); }
+inline Lanes from_f16(const uint16_t* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+inline Lanes from_bf16(const uint16_t* p) {
+    const __m256i x = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(x, 16))};
 }
-inline Lanes times_power_of_two(Lanes a, Lanes exponent) {
-    return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_slli_epi32(_mm256_cvtps_epi32(exponent.v), 23)))};
+struct Parts {
+    __m256i exponent;
+    Lanes mantissa;
+};
+inline Parts parts_of(Lanes a) {
+    const __m256i x = _mm256_castps_si256(a.v), fraction = _mm256_and_si256(x, _mm256_set1_epi32(0x7fffff));
+    return {_mm256_srli_epi32(x, 23), {_mm256_castsi256_ps(_mm256_or_si256(fraction, _mm256_set1_epi32(0x3f800000)))}};
+}
+template <int SHIFT>
+inline Lanes look_up(const float* table, const Parts& a) {
+    return {_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), _mm256_srli_epi32(a.exponent, SHIFT))};
 }
 inline void store_bytes(Lanes a, uint8_t* p) {
     const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.v), _mm256_setzero_si256());  // 0-3 | 4-7
@@ -101,28 +126,6 @@ inline void store_bytes(Lanes a, uint8_t* p) {
 #endif
 
 inline Lanes clamp(Lanes x, Lanes low, Lanes high) { return min(max(x, low), high); }
-
-// Coefficients fitted by least squares at Chebyshev's points: the log is 1e-6 off, the power of two 3e-6 of itself.
-inline Lanes log2_of(Lanes x) {
-    Lanes exponent, m;
-    split(x, exponent, m);
-    const Lanes t = m - Lanes::all(1.0f);
-    static constexpr float C[] = {0.119983867f, -0.242763743f, 0.2982907f, -0.361547321f, 0.48062411f, -0.721328259f, 1.44269633f};
-    Lanes sum = Lanes::all(C[0]);
-    for (int i = 1; i < int(sizeof C / sizeof *C); ++i) sum = fused(sum, t, Lanes::all(C[i]));
-    return fused(sum, t, exponent);
-}
-
-inline Lanes exp2_of(Lanes x) {
-    const Lanes whole = rounded(x), t = x - whole;
-    static constexpr float C[] = {0.00956051052f, 0.0559170395f, 0.240249813f, 0.69312197f, 0.999999166f};
-    Lanes sum = Lanes::all(C[0]);
-    for (int i = 1; i < int(sizeof C / sizeof *C); ++i) sum = fused(sum, t, Lanes::all(C[i]));
-    return times_power_of_two(sum, whole);
-}
-
-// x**p for x >= 0 and 0.1 < |p| < 1. What is below 2**-100 counts as that.
-inline Lanes power(Lanes x, float p) { return exp2_of(log2_of(max(x, Lanes::all(7.9e-31f))) * Lanes::all(p)); }
 
 }  // namespace
 }  // namespace fewbits

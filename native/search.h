@@ -1,48 +1,52 @@
 // The search of src/fewbits/methods/_search.py for several groups at a time, one in each lane: nothing is summed across lanes.
 #pragma once
-#include <cstdlib>
 #include <limits>
 
+#include "begin.h"
 #include "lanes.h"
+#include "power.h"
 #include "solve.h"
 
 namespace fewbits {
 namespace {
 
-constexpr int SIDE = Lanes::WIDTH;  // groups side by side
 constexpr int MOST = 8;          // grids tried in one pass over the weights
 constexpr int64_t PARTIAL = 256; // terms summed before they go to the total: 8,192 in a row would lose four more bits
 
-struct Grid {
-    Lanes scale, zero;
-};
-
-template <bool BOOK>
+// `COUNTED`: errors do not all count the same.
+template <bool BOOK, bool COUNTED>
 class SideBySide {
 public:
-    SideBySide(const Search& s, const float* weights, const float* counts, int64_t k) : s_(s), w_(weights), n_(counts), k_(k) {}
+    // `counts`: of each weight's error; `all`: their sum.
+    SideBySide(const Search& s, const Powers& powers, const float* weights, const float* counts, Lanes all, int64_t k)
+        : s_(s), powers_(powers), w_(weights), n_(counts), all_(all), k_(k) {}
 
     // Improve the grids of these groups.
     void run(Grid& best) {
         best_ = best, first_ = best.scale;
         loss_ = losses<1>(&best_);
-        ceiling_ = s_.p > 0 ? norm(best_) : Lanes::all(0);
+        if (s_.p > 0) look<true, true>(best_, ceiling_, sums_);
         Grid tried[MOST];
         int count = 0;
         for (int i = 0; i < s_.shrinks; ++i) {
             const Lanes part = Lanes::all(s_.shrink[i] * s_.steps / 2);
             tried[count++] = drawn_in(part, part);
         }
-        take(tried, count);
+        take(tried, count, s_.lengths < 2);
         for (int i = 0; i < s_.lengths; ++i) {
             count = moved(tried, s_.length[i]);
             if (i > 0) tried[count++] = closed_form();
-            take(tried, count);
+            take(tried, count, i + 1 == s_.lengths);
         }
         best = best_;
     }
 
 private:
+    // Over a group, each weight's error counted: of codes (less an origin) and errors without what is large in these.
+    struct Sums {
+        Lanes v, e, ev, vv;
+    };
+
     // The nearest value to a position, in steps.
     Lanes snap(Lanes at) const {
         if (!BOOK) return rounded(clamp(at, Lanes::all(0), Lanes::all(s_.steps)));
@@ -50,6 +54,8 @@ private:
         for (int i = 1; i < s_.values; ++i) value = pick(less(Lanes::all(s_.middle[i - 1]), at), Lanes::all(s_.value[i]), value);
         return value;
     }
+
+    Lanes counts(int64_t i) const { return COUNTED ? Lanes::load(n_ + i * SIDE) : Lanes::all(1); }
 
     // Loss of some grids over the square of their first scale; the best is left in tried[0].
     template <int COUNT>
@@ -60,11 +66,12 @@ private:
             Lanes sum[COUNT];
             for (int c = 0; c < COUNT; ++c) sum[c] = Lanes::all(0);
             const int64_t end = start + PARTIAL < k_ ? start + PARTIAL : k_;
+#pragma GCC unroll 2
             for (int64_t i = start; i < end; ++i) {
-                const Lanes w = Lanes::load(w_ + i * SIDE), n = n_ ? Lanes::load(n_ + i * SIDE) : Lanes::all(1);
+                const Lanes w = Lanes::load(w_ + i * SIDE), n = counts(i);
                 for (int c = 0; c < COUNT; ++c) {
                     const Lanes at = fused(w, inverse[c], tried[c].zero), error = snap(at) - at;
-                    sum[c] = fused(error * error, n, sum[c]);
+                    sum[c] = COUNTED ? fused(error * error, n, sum[c]) : fused(error, error, sum[c]);
                 }
             }
             for (int c = 0; c < COUNT; ++c) total[c] = total[c] + sum[c];
@@ -75,7 +82,7 @@ private:
             const Lanes ratio = tried[c].scale / first_, loss = total[c] * (ratio * ratio);
             const Mask better = less(loss, least);
             least = pick(better, loss, least);
-            best = {pick(better, tried[c].scale, best.scale), pick(better, tried[c].zero, best.zero)};
+            best = picked(better, tried[c], best);
         }
         tried[0] = best;
         return least;
@@ -94,44 +101,57 @@ private:
         }
     }
 
-    // The lp norm to the power p of a grid, over that power of its first scale.
-    Lanes norm(const Grid& grid) const {
-        const Lanes inverse = Lanes::all(1) / grid.scale;
-        Lanes total = Lanes::all(0);
+    // In one pass over the weights, as its errors serve both: the lp norm to the power p of a grid, over that power of its first
+    // scale, and the sums for the closed form.
+    template <bool NORM, bool SUMS>
+    void look(const Grid& grid, Lanes& norm, Sums& sums) const {
+        const Lanes inverse = Lanes::all(1) / grid.scale, origin = slides() ? Lanes::all(0) : grid.zero, none = Lanes::all(0);
+        Lanes total = none;
+        sums = {none, none, none, none};
         for (int64_t start = 0; start < k_; start += PARTIAL) {
             const int64_t end = start + PARTIAL < k_ ? start + PARTIAL : k_;
-            Lanes sum = Lanes::all(0);
+            Lanes sum = none, v = none, e = none, ev = none, vv = none;
             for (int64_t i = start; i < end; ++i) {
-                const Lanes at = fused(Lanes::load(w_ + i * SIDE), inverse, grid.zero);
-                sum = sum + power(magnitude(snap(at) - at), s_.p);
+                const Lanes at = fused(Lanes::load(w_ + i * SIDE), inverse, grid.zero), near = snap(at), error = near - at;
+                if (NORM) sum = sum + power(powers_.norm, magnitude(error));
+                if (!SUMS) continue;
+                const Lanes value = near - origin, left = small(error), nv = COUNTED ? counts(i) * value : value;
+                v = v + nv, ev = fused(nv, left, ev), vv = fused(nv, value, vv);
+                e = COUNTED ? fused(counts(i), left, e) : e + left;
             }
             total = total + sum;
+            sums = {sums.v + v, sums.e + e, sums.ev + ev, sums.vv + vv};
         }
-        return total * power(grid.scale / first_, s_.p);
+        if (NORM) norm = total * power(powers_.norm, grid.scale / first_);
+    }
+
+    // What is left of an error above the threshold: t**(2 - p) |e|**(p - 1), with its sign.
+    Lanes small(Lanes error) const {
+        if (s_.p <= 0) return error;
+        const Lanes size = magnitude(error), t = Lanes::all(s_.threshold);
+        const Mask large = less(t, size);
+        if (!any(large)) return error;
+        return pick(large, with_sign(power(powers_.left, max(size, t)) * Lanes::all(powers_.kept), error), error);
     }
 
     // Keep the best of some grids (scale, and the weight of code 0 in the place of the zero point) where it is better.
-    void take(Grid* tried, int count) {
+    void take(Grid* tried, int count, bool last) {
         if (count == 0) return;
-        for (int c = 0; c < count; ++c) tried[c] = stored(tried[c]);
+        for (int c = 0; c < count; ++c) tried[c] = stored(s_, tried[c]);
         const Lanes loss = losses(tried, count);
         Mask better = less(loss, loss_);
         if (!any(better)) return;
-        if (s_.p > 0) better = both(better, at_most(norm(tried[0]), ceiling_));
+        if (s_.p > 0) {
+            Lanes norm;
+            Sums sums;
+            if (last) look<true, false>(tried[0], norm, sums);
+            else look<true, true>(tried[0], norm, sums);
+            better = both(better, at_most(norm, ceiling_));
+            sums_ = {pick(better, sums.v, sums_.v), pick(better, sums.e, sums_.e), pick(better, sums.ev, sums_.ev),
+                     pick(better, sums.vv, sums_.vv)};
+        }
         loss_ = pick(better, loss, loss_);
-        best_ = {pick(better, tried[0].scale, best_.scale), pick(better, tried[0].zero, best_.zero)};
-    }
-
-    Lanes as_stored(Lanes x) const {
-        return s_.type == F16 ? to_f16_and_back(x) : s_.type == BF16 ? to_bf16_and_back(x) : x;
-    }
-
-    Grid stored(const Grid& g) const {
-        const Lanes scale = as_stored(max(g.scale, Lanes::all(s_.least)));
-        if (!s_.has_zero) return {scale, Lanes::all(s_.implied_zero)};
-        const Lanes zero = (Lanes::all(0) - g.zero) / scale;
-        if (s_.integer_zero) return {scale, clamp(rounded(zero), Lanes::all(0), Lanes::all(s_.steps))};
-        return {scale, as_stored(zero)};
+        best_ = picked(better, tried[0], best_);
     }
 
     // The best grid with its ends moved towards each other by numbers of steps.
@@ -143,48 +163,24 @@ private:
     int moved(Grid* out, float length) const {
         const float part = s_.steps / s_.whole;
         const Lanes in = Lanes::all(length * (part < 1 ? part : 1)), back = Lanes::all(0) - in, still = Lanes::all(0);
-        if (!s_.has_zero) {
-            out[0] = drawn_in(in, still), out[1] = drawn_in(back, still);
-            out[2] = drawn_in(in + in, still), out[3] = drawn_in(back + back, still);
-        } else {
-            out[0] = drawn_in(in, still), out[1] = drawn_in(back, still);
-            out[2] = drawn_in(still, in), out[3] = drawn_in(still, back);
-        }
+        out[0] = drawn_in(in, still), out[1] = drawn_in(back, still);
+        if (s_.has_zero) out[2] = drawn_in(still, in), out[3] = drawn_in(still, back);
+        else out[2] = drawn_in(in + in, still), out[3] = drawn_in(back + back, still);
         return 4;
     }
 
-    // What is left of an error above the threshold: t**(2 - p) |e|**(p - 1), with its sign.
-    Lanes small(Lanes error) const {
-        if (s_.p <= 0) return error;
-        const Lanes size = magnitude(error), t = Lanes::all(s_.threshold);
-        const Mask large = less(t, size);
-        if (!any(large)) return error;
-        const Lanes left = power(max(size, t), s_.p - 1) * power(t, 2 - s_.p);
-        return pick(large, with_sign(left, error), error);
-    }
+    bool slides() const { return s_.has_zero && !s_.integer_zero; }
 
     // The grid of least loss for the codes of the best, once the large errors are left out.
-    Grid closed_form() const {
-        const bool slides = s_.has_zero && !s_.integer_zero;
-        const Lanes inverse = Lanes::all(1) / best_.scale, origin = slides ? Lanes::all(0) : best_.zero;
-        Lanes count = Lanes::all(0), v = count, e = count, ev = count, vv = count;
-        for (int64_t start = 0; start < k_; start += PARTIAL) {
-            const int64_t end = start + PARTIAL < k_ ? start + PARTIAL : k_;
-            Lanes c1 = Lanes::all(0), v1 = c1, e1 = c1, ev1 = c1, vv1 = c1;
-            for (int64_t i = start; i < end; ++i) {
-                const Lanes n = n_ ? Lanes::load(n_ + i * SIDE) : Lanes::all(1);
-                const Lanes at = fused(Lanes::load(w_ + i * SIDE), inverse, best_.zero), near = snap(at);
-                const Lanes value = near - origin, error = small(near - at), nv = n * value;
-                c1 = c1 + n, v1 = v1 + nv, e1 = fused(n, error, e1), ev1 = fused(nv, error, ev1), vv1 = fused(nv, value, vv1);
-            }
-            count = count + c1, v = v + v1, e = e + e1, ev = ev + ev1, vv = vv + vv1;
-        }
-        if (!slides) {
-            const Lanes a = quotient(ev, vv);
+    Grid closed_form() {
+        Lanes unused;
+        if (s_.p <= 0) look<false, true>(best_, unused, sums_);
+        if (!slides()) {
+            const Lanes a = quotient(sums_.ev, sums_.vv);
             return {best_.scale * (Lanes::all(1) - a), (Lanes::all(0) - best_.zero) * best_.scale};
         }
-        const Lanes mean_v = v / count, mean_e = e / count;
-        const Lanes a = quotient(ev / count - mean_v * mean_e, vv / count - mean_v * mean_v), b = mean_e - a * mean_v;
+        const Lanes mean_v = sums_.v / all_, mean_e = sums_.e / all_;
+        const Lanes a = quotient(sums_.ev / all_ - mean_v * mean_e, sums_.vv / all_ - mean_v * mean_v), b = mean_e - a * mean_v;
         return {best_.scale * (Lanes::all(1) - a), (Lanes::all(0) - (best_.zero + b)) * best_.scale};
     }
 
@@ -196,60 +192,41 @@ private:
     }
 
     const Search& s_;
+    const Powers& powers_;
     const float *w_, *n_;
+    const Lanes all_;
     const int64_t k_;
     Grid best_;
     Lanes first_, loss_, ceiling_;
+    Sums sums_;
 };
 
-// SideBySide groups side by side; the last is repeated where there are fewer.
-inline void lay_out(const float* from, int64_t first, int64_t n, int64_t k, float* to) {
-    for (int lane = 0; lane < SIDE; ++lane) {
-        const int64_t group = first + lane < n ? first + lane : n - 1;
-        const float* row = from + group * k;
-        for (int64_t i = 0; i < k; ++i) to[i * SIDE + lane] = row[i];
-    }
-}
-
-// What each weight's error counts in its group.
-inline void count(const Search& s, const float* weights, int64_t k, float* counts) {
-    Lanes sum = Lanes::all(0);
+// What each weight's error counts in its group; returns the sum.
+inline Lanes count(const Search& s, const Powers& powers, const float* weights, int64_t k, float* counts) {
+    Lanes sum = Lanes::all(0), all = sum;
     for (int64_t i = 0; i < k; ++i) sum = sum + magnitude(Lanes::load(weights + i * SIDE));
     const Lanes inverse = Lanes::all(float(k)) / max(sum, Lanes::all(1e-30f));  // of a group of zeros
-    for (int64_t i = 0; i < k; ++i) {
-        const Lanes size = magnitude(Lanes::load(weights + i * SIDE)) * inverse;
-        (power(size, s.count_power) + Lanes::all(s.count_floor)).store(counts + i * SIDE);
+    for (int64_t start = 0; start < k; start += PARTIAL) {
+        Lanes part = Lanes::all(0);
+        for (int64_t i = start; i < k && i < start + PARTIAL; ++i) {
+            const Lanes size = magnitude(Lanes::load(weights + i * SIDE)) * inverse;
+            const Lanes n = power(powers.count, size) + Lanes::all(s.count_floor);
+            n.store(counts + i * SIDE), part = part + n;
+        }
+        all = all + part;
     }
+    return all;
 }
 
-inline Lanes of_lanes(const float* values, int64_t first, int64_t n) {
-    float copy[SIDE];
-    for (int lane = 0; lane < SIDE; ++lane) copy[lane] = values[first + lane < n ? first + lane : n - 1];
-    return Lanes::load(copy);
-}
-
-inline void put(Lanes values, float* to, int64_t first, int64_t n) {
-    float copy[SIDE];
-    values.store(copy);
-    for (int lane = 0; lane < SIDE && first + lane < n; ++lane) to[first + lane] = copy[lane];
-}
-
-inline bool search(const Search& s, const Groups& g) {
-    const size_t room = size_t(g.k) * SIDE;
-    float* memory = static_cast<float*>(std::aligned_alloc(64, room * 2 * sizeof(float)));
-    if (memory == nullptr) return false;
-    float* counts = s.count_power > 0 ? memory + room : nullptr;
-    for (int64_t first = 0; first < g.n; first += SIDE) {
-        lay_out(g.weights, first, g.n, g.k, memory);
-        if (counts) count(s, memory, g.k, counts);
-        Grid grid{of_lanes(g.scale, first, g.n), of_lanes(g.zero, first, g.n)};
-        if (s.values) SideBySide<true>(s, memory, counts, g.k).run(grid);
-        else SideBySide<false>(s, memory, counts, g.k).run(grid);
-        put(grid.scale, g.scale, first, g.n);
-        put(grid.zero, g.zero, first, g.n);
-    }
-    std::free(memory);
-    return true;
+// The best grids found from these on for groups laid side by side.
+inline Grid search(const Search& s, const Powers& powers, const float* weights, float* counts, int64_t k, Grid grid) {
+    const bool counted = s.count_power > 0;
+    const Lanes all = counted ? count(s, powers, weights, k, counts) : Lanes::all(float(k));
+    if (s.values && counted) SideBySide<true, true>(s, powers, weights, counts, all, k).run(grid);
+    else if (s.values) SideBySide<true, false>(s, powers, weights, counts, all, k).run(grid);
+    else if (counted) SideBySide<false, true>(s, powers, weights, counts, all, k).run(grid);
+    else SideBySide<false, false>(s, powers, weights, counts, all, k).run(grid);
+    return grid;
 }
 
 }  // namespace

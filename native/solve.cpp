@@ -1,64 +1,79 @@
-// The entry points of the solvers, and codes to the stream of bits that is stored. Each call works on the calling thread: who
-// calls has cut the weight into pieces for several.
+// The entry points of the solvers: a weight cut into parts for the threads.
 #include "solve.h"
 
-#include <cstring>
+#include <optional>
+
+#include "bits.h"
 
 FEWBITS_API int32_t fewbits_level();
 
+namespace fewbits {
 namespace {
 
-constexpr int32_t AVX512 = 3;  // from which level on there is AVX-512
+constexpr int32_t LEVEL_AVX512 = 3;    // from which level on there is AVX-512
+constexpr int64_t PART = 1 << 16;      // weights of a part, about: 100 us of the least work, 20 times what it takes to hand it out
 
-const fewbits::Solvers* solvers() {
+const Solvers* solvers() {
     const int32_t level = fewbits_level();
     if (level == 0) return nullptr;
-    return level >= AVX512 && fewbits::solvers_avx512 ? fewbits::solvers_avx512() : fewbits::solvers_avx2();
+    return level >= LEVEL_AVX512 && solvers_avx512 ? solvers_avx512() : solvers_avx2();
 }
 
-// Eight codes, a byte each, to their `bits` low bits one behind the other: pairs, then pairs of pairs, then both halves.
-uint64_t eight(uint64_t codes, int bits) {
-    uint64_t pairs = 0, fours = 0;
-    const int gap = 8 - bits;
-    const uint64_t two = (uint64_t(1) << 2 * bits) - 1, four = (uint64_t(1) << 4 * bits) - 1;
-    const uint64_t low = 0x00ff00ff00ff00ff;
-    pairs = (codes & low) | ((codes & ~low) >> gap);
-    fours = (pairs & two) | (pairs >> 2 * gap & two << 2 * bits) | (pairs & two << 32) | (pairs >> 2 * gap & two << (32 + 2 * bits));
-    return (fours & four) | (fours >> 4 * gap & four << 4 * bits);
+// Call work(first, last) for all of `n`, in parts of a multiple of `unit`, each of which is so many weights.
+template <class F>
+void in_parts(int64_t n, int64_t unit, int64_t weights, int threads, F work) {
+    struct Parts {
+        F& work;
+        int64_t n, step;
+    } parts{work, n, unit * (PART > weights ? PART / weights : 1)};
+    const auto one = [](void* data, int64_t i) {
+        const Parts& p = *static_cast<Parts*>(data);
+        p.work(i * p.step, (i + 1) * p.step < p.n ? (i + 1) * p.step : p.n);
+    };
+    parallel(one, &parts, ceil_div(n, parts.step), threads);
 }
 
 }  // namespace
+}  // namespace fewbits
 
-// 0: done; 1: this machine has no solver; 2: out of memory.
-FEWBITS_API int32_t fewbits_search(const fewbits::Search* search, const fewbits::Groups* groups) {
-    const fewbits::Solvers* with = solvers();
+// 0: done, `groups->said` tells how it went; 1: this machine has no solver.
+FEWBITS_API int32_t fewbits_solve(const fewbits::Search* search, const fewbits::Rounding* rounding, fewbits::Groups* groups) {
+    using namespace fewbits;
+    const Solvers* with = solvers();
     if (with == nullptr) return 1;
-    return with->search(*search, *groups) ? 0 : 2;
+    const Groups& g = *groups;
+    std::optional<Powers> powers;
+    if (search && search->shrinks + search->lengths > 0) powers.emplace(*search);
+    Task task{search, powers ? &*powers : nullptr, rounding, g};
+    if (g.across == 0) {
+        in_parts(g.n, with->side, with->side * g.k, g.threads, [&](int64_t a, int64_t b) { with->lines(task, a, b); });
+    } else {
+        const int64_t strips = ceil_div(g.across, with->side) * (g.n / g.across), rows = g.n / g.across * g.k;
+        if (search) in_parts(strips, 1, with->side * g.k, g.threads, [&](int64_t a, int64_t b) { with->columns(task, a, b); });
+        if (rounding) in_parts(rows, 8, 8 * g.across, g.threads, [&](int64_t a, int64_t b) { with->rows(task, a, b); });
+    }
+    groups->said = task.said.load();
+    return 0;
 }
 
-FEWBITS_API int32_t fewbits_round(const fewbits::Rounding* rounding) {
-    const fewbits::Solvers* with = solvers();
-    if (with == nullptr) return 1;
-    with->round(*rounding);
-    return 0;
+// 1: all of them are; 0: NaN or infinity is among them; -1: this machine has no solver.
+FEWBITS_API int32_t fewbits_finite(const void* values, int32_t type, int64_t n, int32_t threads) {
+    using namespace fewbits;
+    const Solvers* with = solvers();
+    if (with == nullptr) return -1;
+    std::atomic<int32_t> fine{1};
+    in_parts(n, 1, 1, threads, [&](int64_t a, int64_t b) {
+        if (!with->finite(values, type, a, b)) fine.store(0, std::memory_order_relaxed);
+    });
+    return fine.load();
 }
 
 // n codes below 2**bits to ceil(n * bits / 8) bytes.
 FEWBITS_API void fewbits_to_stream(const uint8_t* codes, uint8_t* stream, int64_t n, int32_t bits) {
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8, stream += bits) {
-        uint64_t word;
-        std::memcpy(&word, codes + i, 8);
-        word = eight(word, bits);
-        std::memcpy(stream, &word, size_t(bits));
-    }
-    if (i == n) return;
-    uint64_t word = 0;
-    std::memcpy(&word, codes + i, size_t(n - i));
-    word = eight(word, bits);
-    std::memcpy(stream, &word, size_t(((n - i) * bits + 7) / 8));
+    fewbits::to_stream(bits, codes, stream, n);
 }
 
 // So that the other side can check that it means the same structures.
-FEWBITS_API int64_t fewbits_search_size() { return sizeof(fewbits::Search); }
-FEWBITS_API int64_t fewbits_rounding_size() { return sizeof(fewbits::Rounding); }
+FEWBITS_API int64_t fewbits_solve_sizes() {
+    return sizeof(fewbits::Search) | sizeof(fewbits::Rounding) << 16 | sizeof(fewbits::Groups) << 32;
+}

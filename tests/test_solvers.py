@@ -83,7 +83,7 @@ def test_searching_finds_grids_as_good(scheme: str) -> None:
         expected = quantized(scheme, rows)
     found = quantized(scheme, rows)
     scale, other = found.scale(), expected.scale()
-    assert (scale == other).float().mean() > 0.9  # of f32 scales, and where two are as good, the last bits differ
+    assert torch.isclose(scale, other, rtol=1e-6).float().mean() > 0.99  # where two are as good, the last bits decide
     error, before = ((q.dequantize() - rows).square().mean() for q in (found, expected))
     assert abs(error / before - 1) < 1e-3
 

@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "solve.h"
 #include "step.h"
 
 using fewbits::Weight;
@@ -16,6 +17,8 @@ int32_t fewbits_best_level();
 int32_t fewbits_set_level(int32_t);
 void fewbits_pack(const uint8_t*, uint8_t*, int64_t, int64_t, int64_t, int32_t, int64_t, int64_t, int32_t);
 void fewbits_unpack(const uint8_t*, uint8_t*, int64_t, int64_t, int64_t, int32_t, int64_t, int64_t);
+int32_t fewbits_solve(const fewbits::Search*, const fewbits::Rounding*, fewbits::Groups*);
+int32_t fewbits_finite(const void*, int32_t, int64_t, int32_t);
 int32_t fewbits_linear(const Weight*, const void*, void*, const void*, int64_t, int64_t, int32_t, int32_t, int32_t, int32_t);
 int32_t fewbits_step(const fewbits::Decoder*, float*, float*, int64_t, int32_t, int32_t);
 }
@@ -128,6 +131,58 @@ static bool steps(int heads, int kv_heads, int size, int inner, bool gated, bool
     return true;
 }
 
+// Groups of k weights, in lines or across so many columns: no weight may be further from its value than its grid allows.
+static bool solved(int bits, int n, int k, int across, bool halves, bool searched, int threads) {
+    const size_t count = size_t(n) * k;
+    Exact<float> values(count), scale(n), zero(n);
+    Exact<uint16_t> narrow(count);
+    Exact<uint8_t> stream((count * bits + 7) / 8);
+    for (size_t i = 0; i < count; ++i) {
+        uint32_t word;
+        values[i] = normal();
+        std::memcpy(&word, &values[i], 4);
+        narrow[i] = uint16_t(word >> 16), word &= halves ? 0xffff0000 : 0xffffffff;  // bf16
+        std::memcpy(&values[i], &word, 4);
+    }
+    const float steps = float((1 << bits) - 1);
+    fewbits::Search s{};
+    s.steps = steps, s.least = 1e-30f, s.most_zero = 1 << 23, s.has_zero = 1, s.whole = 4, s.threshold = 0.5f, s.p = 0.7f;
+    s.count_floor = 0.5f, s.count_power = 0.7f, s.shrinks = searched ? 2 : 0, s.lengths = searched ? 3 : 0;
+    for (int i = 0; i < 3; ++i) s.shrink[i] = 0.1f * float(i + 1), s.length[i] = 0.5f / float(i + 1);
+    fewbits::Rounding r{};
+    r.steps = steps, r.bits = bits;
+    fewbits::Groups g{};
+    g.weights = halves ? static_cast<const void*>(narrow.data.get()) : values.data.get();
+    g.scale = scale.data.get(), g.zero = zero.data.get(), g.stream = stream.data.get();
+    g.n = n, g.k = k, g.across = across, g.type = halves ? fewbits::BF16 : fewbits::F32, g.threads = threads;
+    if (fewbits_solve(&s, &r, &g) || g.said || fewbits_finite(g.weights, g.type, int64_t(count), threads) != 1) return false;
+    for (size_t i = 0; i < count; ++i) {
+        const size_t group = across ? i / across / k * across + i % across : i / k;
+        int code = 0;
+        for (int b = 0; b < bits; ++b) code |= (stream[(i * bits + b) / 8] >> ((i * bits + b) % 8) & 1) << b;
+        const double off = std::fabs(values[i] - double(scale[group]) * (code - double(zero[group])));
+        if (off > scale[group] * (searched ? 3.0 : 0.501) + 1e-5) return std::printf("solve: %d bits, off by %g\n", bits, off), false;
+    }
+    return true;
+}
+
+static bool all_solved() {
+    for (int bits : {1, 3, 4, 8}) {
+        for (int searched : {0, 1}) {
+            for (int halves : {0, 1}) {
+                const int threads = 1 + 3 * searched + 2 * halves;
+                for (int k : {1, 5, 8, 19, 64}) {
+                    if (!solved(bits, 21, k, 0, halves, searched, threads)) return false;
+                    if (!solved(bits, 2 * 11, k, 11, halves, searched, threads)) return false;
+                }
+                if (!solved(bits, 1, 3, 0, halves, searched, threads)) return false;
+                if (!searched && !solved(bits, 3000, 64, 0, halves, searched, threads)) return false;  // several parts
+            }
+        }
+    }
+    return true;
+}
+
 int main() {
     int done = 0;
     for (int level = 1; level <= fewbits_best_level(); ++level) {
@@ -135,6 +190,7 @@ int main() {
         if (!steps(6, 2, 32, 160, true, true) || !steps(8, 1, 12, 4128, false, false) || !steps(4, 4, 24, 32, true, true)) {
             return std::puts("a step differs from thread to thread"), 1;
         }
+        if (!all_solved()) return 1;
         for (int bits : {3, 4, 8}) {  // those that a build for the sanitizers has
             for (int book = 0; book <= (bits == 4); ++book) {
                 for (int m : {1, 3, 9, 16, 37}) {

@@ -16,6 +16,7 @@ def fit_range(low: Float[Tensor, " n"], high: Float[Tensor, " n"], format: Forma
 
     A group of zeros gets a scale of 0: what is stored for it is not decided here (see `base.store_fit`).
     """
+    low = low + 0.0  # 0 of -0: which of the two is the smallest would hang on their order
     most = low.abs().maximum(high.abs())
     if not format.has_zero:
         return Fit(scale=most / ((format.levels - 1) / 2))

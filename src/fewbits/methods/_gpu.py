@@ -19,8 +19,7 @@ from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.methods._affine import MOST_ZERO
 from fewbits.methods._grids import Grids
-from fewbits.methods.base import Fit, Method, check_finite, store_fit, to_groups
-from fewbits.solvers import Order
+from fewbits.methods.base import Fit, Method, check_finite, order_of, store_fit, to_groups
 from fewbits.tensor import QuantizedTensor, matrix_shape, read_scale, read_zero
 
 
@@ -100,7 +99,7 @@ def _stored(
     matrix: Tensor, format: Format, block: tuple[int, int], found: solvers_gpu.Found, grids: solvers.Grids
 ) -> dict[str, Tensor]:
     """Codes, scales and zero points as the format stores them."""
-    order = _order(format)
+    order = order_of(format)
     scale, zero, kept, keep = found.scale, found.zero, {}, None
     if format.meta == "q8":
         kept = store_fit(Fit(scale=scale, zero=zero), format)
@@ -115,14 +114,6 @@ def _stored(
     if format.integer_zero and found.zero is not None and keep is not None:
         made["zero"] = solvers_gpu.to_stream(found.zero.to(torch.uint8), format.bits)
     return {"codes": stream, **kept, **made}
-
-
-def _order(format: Format) -> Order:
-    if format.is_codebook:
-        return "codebook"
-    if format.integer_zero:
-        return "half"
-    return "before" if format.has_zero or format.bits == 1 else "after"
 
 
 def _look_at(weight: Tensor, format: Format, stats: Int32[Tensor, " 3"]) -> None:

@@ -28,7 +28,6 @@ from fewbits.methods.base import SAMPLE, Fit
 THRESHOLD = 0.5  # steps: rounding errs by no more, so what is above was clipped
 NARROW = 32  # smaller groups are laid out across memory: rows of 8 weights would take five times as long
 WHOLE = 4.0  # steps of a grid from which on its ends move by their whole length: those of one bit would meet
-FEW = 4  # fewer groups than these, such as a whole tensor's one, leave most of the compiled search's lanes idle
 PASSES = 3  # for a whole tensor, whose best grid lies far from its ends; it costs little, for a sample is searched
 SURE = 0.995  # a sample of 2**18 values or more tells losses apart that differ by half a per cent
 
@@ -52,9 +51,6 @@ class Search:
         scale, zero = grids.of_fit(start)
         if not bool((torch.isfinite(scale) & torch.isfinite(zero)).all()):
             return start  # cannot be stored: refused by whoever stores it
-        if (native := self._native(groups, grids, count)) is not None:
-            scale, zero = solvers.search(groups, scale, zero, native)
-            return grids.to_fit(scale.masked_fill(start.scale == 0, 0), zero)
         weights = None if count is None else count.of(groups)
         trial = _Trial(groups, grids, weights, self.p, (scale, zero), most=max(5, len(self.shrinks)))
         for _ in range(PASSES if format.granularity == "tensor" else 1):
@@ -63,13 +59,6 @@ class Search:
             for length in self.lengths[1:]:
                 trial.take(trial.moved(length), trial.closed_form())
         return grids.to_fit(trial.scale.masked_fill(start.scale == 0, 0), trial.zero)
-
-    def _native(self, groups: Tensor, grids: Grids, count: solvers.Count | None) -> "solvers.Grids | None":
-        """How the compiled search is asked for the same; None where it cannot: it works on 16 groups side by side."""
-        if not solvers.available(groups.device) or groups.shape[0] < FEW or (grids.format.is_codebook and grids.book is None):
-            return None
-        asked = grids.asked(self.recipe(count=count))
-        return asked if asked.fits() else None
 
     def recipe(self, *, count: solvers.Count | None = None) -> solvers.Recipe:
         """The same for solvers that begin by themselves. `count`: what errors count; without it all the same."""

@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from fewbits import meta, solvers
+from fewbits import meta, solvers, solvers_cpu
 from fewbits.codebooks import codebook_of
 from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.methods._threads import ForEach, in_turn, one_thread_each
 from fewbits.packing import pack
+from fewbits.solvers import Order
 from fewbits.tensor import QuantizedTensor, assemble, matrix_shape, read_scale, read_zero
 
 CHUNK = 1 << 18  # weights worked on at a time: 1 MiB of f32, so that starting the operators costs little beside their work
@@ -58,7 +59,7 @@ class Method(ABC):
         make; MisfitError for groups that do not divide.
         """
         self.check(format)
-        if weight.is_cuda and (made := self._by_kernels(weight.detach(), format)) is not None:
+        if (made := self._compiled(weight.detach(), format)) is not None:
             return made
         check_finite(weight)
         shape = tuple(weight.shape)
@@ -71,10 +72,10 @@ class Method(ABC):
         """What `fit` does for a format, for compiled solvers that do the whole of it; None where they cannot."""
         return None
 
-    def _by_kernels(self, weight: Float[Tensor, "..."], format: Format) -> QuantizedTensor | None:
-        from fewbits.methods import _gpu  # builds on this module
+    def _compiled(self, weight: Float[Tensor, "..."], format: Format) -> QuantizedTensor | None:
+        from fewbits.methods import _cpu, _gpu  # which build on this module
 
-        return _gpu.quantize(weight, format, self)
+        return (_gpu if weight.is_cuda else _cpu).quantize(weight, format, self)
 
     def fit_matrix(self, matrix: Shaped[Tensor, "rows cols"], format: Format, for_each: ForEach = in_turn) -> Fit:
         """Fit all groups of a matrix, piece by piece."""
@@ -105,14 +106,19 @@ def check_finite(weight: Shaped[Tensor, "..."]) -> None:
         raise FewbitsError(f"its weight of shape {tuple(weight.shape)} is empty: --skip this layer")
     if weight.is_meta:
         return
-    with one_thread_each(weight.device):
-        ends = weight.detach().aminmax()  # NaN passes through it
-    if all(math.isfinite(end) for end in ends):
+    if _all_finite(weight.detach()):
         return
     bad = weight.numel() - int(torch.isfinite(weight).sum())
     raise FewbitsError(
         f"{bad} of its {weight.numel():,} weights are NaN or infinite: mend the checkpoint, or --skip this layer"
     )
+
+
+def _all_finite(weight: Shaped[Tensor, "..."]) -> bool:
+    if (fine := solvers_cpu.finite(weight, torch.get_num_threads())) is not None:
+        return fine
+    with one_thread_each(weight.device):
+        return all(math.isfinite(end) for end in weight.aminmax())  # NaN passes through it
 
 
 def spans(rows: int, cols: int, block: tuple[int, int]) -> list[Span]:
@@ -184,17 +190,13 @@ def encode_matrix(
     if format.granularity == "tensor":  # any cut will do: as if each row had the one scale
         r, scale, zero = 1, scale.expand(rows, 1), None if zero is None else zero.expand(rows, 1)
     codes = torch.empty(rows, cols, dtype=torch.uint8, device=matrix.device)
-    native = solvers.available(matrix.device) and not (format.is_codebook and format.bits > 4)
 
     def work(span: Span) -> None:
         piece = matrix[span].float()
         height, width = piece.shape
         at = (slice(span[0].start // r, span[0].stop // r), slice(span[1].start // c, span[1].stop // c))
         here = scale[at], None if zero is None else zero[at]
-        if native:
-            encode_native(format, piece, (r, c), *here, codes[span])
-        else:
-            codes[span] = encode(format, piece.view(height // r, r, width // c, c), *here).view(piece.shape)
+        codes[span] = encode(format, piece.view(height // r, r, width // c, c), *here).view(piece.shape)
 
     for_each(work, spans(rows, cols, (r, c)))
     return codes
@@ -213,10 +215,10 @@ def encode(
     """
     if zero is None:
         return nearest(format, blocks * (1 / scale.clamp(min=1e-38))[:, None, :, None])
-    scaled, shift = blocks / scale[:, None, :, None], zero[:, None, :, None]
-    if not format.has_zero and format.bits > 1:  # symmetric: round before the shift, which would cost the last bits
+    scaled, shift, order = blocks / scale[:, None, :, None], zero[:, None, :, None], order_of(format)
+    if order == "after":
         scaled = scaled.round_().add_(shift)
-    elif format.integer_zero:  # codes of both signs: half of the shift now, half when all are whole numbers
+    elif order == "half":
         middle = format.levels // 2
         scaled = scaled.add_(shift - middle).round_().add_(middle)
     else:
@@ -224,27 +226,13 @@ def encode(
     return scaled.clamp_(0, format.levels - 1).to(torch.uint8)
 
 
-def encode_native(
-    format: Format,
-    piece: Float[Tensor, "height width"],
-    block: tuple[int, int],
-    scale: Float[Tensor, "br bc"],
-    zero: Float[Tensor, "br bc"] | None,
-    codes: UInt8[Tensor, "height width"],
-) -> None:
-    """`encode` by the compiled rounding: the same codes, a tenth of the time."""
-    if zero is None:
-        book = solvers.Book.of(codebook_of(format, piece.device))
-        solvers.round_to_codes(piece, block, scale, None, codes, steps=0.0, order="codebook", book=book)
-        return
-    steps = format.levels - 1.0
-    if not format.has_zero and format.bits > 1:
-        solvers.round_to_codes(piece, block, scale, zero, codes, steps=steps, order="after")
-    elif format.integer_zero:
-        middle = float(format.levels // 2)
-        solvers.round_to_codes(piece, block, scale, zero, codes, steps=steps, order="half", middle_code=middle)
-    else:
-        solvers.round_to_codes(piece, block, scale, zero, codes, steps=steps, order="before")
+def order_of(format: Format) -> Order:
+    """When a format's zero point is added to a weight in steps."""
+    if format.is_codebook:
+        return "codebook"
+    if format.integer_zero:  # codes of both signs: half of the shift now, half when all are whole numbers
+        return "half"
+    return "before" if format.has_zero or format.bits == 1 else "after"  # symmetric: the shift first would cost the last bits
 
 
 def nearest(format: Format, scaled: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
