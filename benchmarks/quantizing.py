@@ -2,6 +2,7 @@
 
     make bench                                             the model that the package carries
     python benchmarks/quantizing.py --model FOLDER --rounds 5
+    python benchmarks/quantizing.py --model llama-1b --rounds 2 --alone       Llama-3.2-1B's shape, without the library
 
 Both quantize the linear layers of the same model's body at 4 bits in groups of 64 on the CPU, weights in memory before the
 clock starts. The limit is printed first: the time to read the weights once at the measured copy bandwidth.
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from cpu_decode import llama
 from torch import nn
 
 import fewbits
@@ -29,10 +31,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="demo")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--alone", action="store_true", help="without the library beside it")
     settings = parser.parse_args()
-    model = models.load(settings.model).model
+    torch.set_grad_enabled(False)
+    model = llama() if settings.model == "llama-1b" else models.load(settings.model).model
     ways = {s: lambda m, s=s: fewbits.quantize(m, s) for s in ("rtn:uint4g64", "hqq:uint4g64", "mse:uint4g64", "nf4g64")}
-    ways["hqq 0.2.8 4 bits g64"] = library_hqq
+    if not settings.alone:
+        ways["hqq 0.2.8 4 bits g64"] = library_hqq
     weights = body_weights(model)
     limit = read_limit(weights)
     print(
