@@ -28,12 +28,12 @@ static float step_of_row(const Weight& w, const Product& p, int64_t row) {
     return step_of_top(V::top(most));
 }
 
-// Rows of x are taken MOST_ROWS at a time, then half as many, and so on: the first row and the size of the lot of a row.
+// Rows of x are taken `most_rows` at a time, then half as many, and so on: the first row and the size of the lot of a row.
 struct Lot { int64_t first, size; };
 template <class V>
-static inline Lot lot_of(int64_t row, int64_t m) {
+static inline Lot lot_of(const Weight& w, int64_t row, int64_t m) {
     int64_t first = 0;
-    for (int64_t size = V::MOST_ROWS; size > 1; size /= 2) {
+    for (int64_t size = V::most_rows(w.bits, w.is_codebook != 0); size > 1; size /= 2) {
         int64_t end = first + (m - first) / size * size;
         if (row < end) return {row - (row - first) % size, size};
         first = end;
@@ -100,9 +100,9 @@ static void quantize_rows(const Weight& w, const Product& p, const Activations& 
 // Called for every row; the first of some does the others too.
 template <class V>
 static void quantize(const Weight& w, const Product& p, const Activations& a, int64_t row) {
-    const Lot lot = a.tiled ? Lot{row / 16 * 16, 1} : lot_of<V>(row, p.m);
-    const int64_t count = lot.size < ABREAST ? lot.size : ABREAST;
-    if ((row - lot.first) % count == 0) quantize_rows<V>(w, p, a, lot, row, count);
+    const Lot lot = a.tiled ? Lot{row / 16 * 16, 1} : lot_of<V>(w, row, p.m);
+    const int64_t rest = lot.first + lot.size - row, count = rest < ABREAST ? rest : ABREAST;
+    if ((row - lot.first) % ABREAST == 0) quantize_rows<V>(w, p, a, lot, row, count);
 }
 
 template <class V>

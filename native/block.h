@@ -88,7 +88,24 @@ struct InPlace {
     }
 };
 
-// ... and codes that stand for the values of a codebook, which are multiplied in two halves.
+// ... and codes that stand for the values of a codebook, as bytes ...
+template <class V, int BITS, int ROWS>
+struct ByteBook {
+    typename V::Sum sums[ROWS];
+    typename V::Bytes table;
+
+    explicit ByteBook(const Weight& w) : table(V::table(w.byte)) {}
+    void clear() { unrolled<ROWS>([&](auto m) { sums[m.value] = V::none(); }); }
+    void chunk(const uint8_t* lines, const int8_t* x) {
+        unrolled<8>([&](auto step) {
+            auto values = V::lookup(table, codes_at<V, BITS, step.value>(lines));
+            unrolled<ROWS>([&](auto m) { V::template dot<8>(sums[m.value], values, x + 4 * (ROWS * step.value + m.value)); });
+        });
+    }
+    typename V::Ints total(int m) { return V::template total<8>(sums[m]); }
+};
+
+// ... or multiplied in two halves.
 template <class V, int BITS, int ROWS>
 struct Block<V, BITS, ROWS, true> {
     typename V::Sum high[ROWS], low[ROWS];

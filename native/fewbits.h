@@ -45,10 +45,13 @@ struct Weight {
     const void* zero;
     int64_t scale_stride, zero_stride;
     int64_t gap;
-    // A codebook's values, as 15 bits each: value ~ (128 * high + low - 16384) / 16383 * peak; and as they are.
+    // A codebook's values, as 15 bits each: value ~ (128 * high + low - 16384) / 16383 * peak; as they are; and, where two
+    // products would cost too much (AVX2), as bytes: value ~ (byte - 128) * byte_step.
     uint8_t high[16], low[16];
     float values[16];
     float peak;
+    uint8_t byte[16];
+    float byte_step;
 };
 
 // One product: out[m, rows] = x[m, cols] . weight^T + bias.

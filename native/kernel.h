@@ -20,7 +20,8 @@ static FEWBITS_FLAT void multiply_tile(const Weight& w, const Product& p, const 
     const bool two = w.block > CHUNK;
     typename V::Floats out[ROWS], part[ROWS];
     const Meta<V, HALF> meta(w, true);
-    either<in_place, InPlace<V, BITS>, Block<V, BITS, ROWS, BOOK>> block(w);
+    using Any = either<BOOK && !V::EXACT_BYTES, ByteBook<V, BITS, ROWS>, Block<V, BITS, ROWS, BOOK>>;
+    either<in_place, InPlace<V, BITS>, Any> block(w);
     auto chunk = [&] {
         if constexpr (fetch) unrolled<BITS>([&](auto l) { __builtin_prefetch(lines + AHEAD + LINE * l.value); });
         block.chunk(lines, x);
@@ -119,7 +120,7 @@ template <class V, int BITS, bool BOOK>
 static void tiles(const Weight& w, const Product& p, const Activations& a, int64_t first, int64_t last) {
     for (int64_t t = in_streams<V, BITS, BOOK>(w, p, a, first, last); t < last; ++t) {
         if (p.exact) some_rows_exactly<V, BITS, BOOK>(w, p, a, t);
-        else some_rows<V, BITS, BOOK, V::MOST_ROWS>(w, p, a, t, 0);
+        else some_rows<V, BITS, BOOK, V::most_rows(BITS, BOOK)>(w, p, a, t, 0);
     }
 }
 

@@ -18,6 +18,15 @@ inline float total(Lanes a) {
 #endif
 }
 
+// a * 2**whole, where that is a normal number.
+inline Lanes times_power_of_two(Lanes a, Lanes whole) {
+#if defined(__AVX512F__)
+    return {_mm512_scalef_ps(a.v, whole.v)};
+#else
+    return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_slli_epi32(_mm256_cvtps_epi32(whole.v), 23)))};
+#endif
+}
+
 // The last numbers of a row, fewer than there are lanes; zeros behind them.
 inline Lanes load_some(const float* p, int64_t count) {
     float copy[N] = {};

@@ -12,7 +12,10 @@ struct Meta {
 
     Meta(const Weight& weight, bool integers) : w(weight), zero_shift(0), factor(1) {
         if (integers && w.bits == 8) zero_shift = V::OFFSET8;
-        if (integers && w.is_codebook) zero_shift = 128 * V::OFFSET8 - 16384, factor = w.peak / 16383;
+        if (integers && w.is_codebook) {
+            if (V::EXACT_BYTES) zero_shift = 128 * V::OFFSET8 - 16384, factor = w.peak / 16383;
+            else factor = w.byte_step;
+        }
     }
     // Of a group, counted over all tiles.
     typename V::Floats scale(int64_t at) const {

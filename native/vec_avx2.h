@@ -15,7 +15,14 @@ namespace avx2 {
 #endif
 
 struct V {
-    static constexpr int MOST_ROWS = FEWBITS_SANITIZED ? 2 : 4;
+    // Rows of x at a time: their sums must find room in 16 registers. Codes of up to 4 bits are added up in half of them.
+    static constexpr int most_rows([[maybe_unused]] int bits, [[maybe_unused]] bool book) {
+#ifdef FEWBITS_AVXVNNI
+        return FEWBITS_SANITIZED ? 2 : 4;
+#else
+        return FEWBITS_SANITIZED ? 2 : bits > 4 || book ? 4 : 6;
+#endif
+    }
     static constexpr int STREAMS = 4;
 #ifdef FEWBITS_AVXVNNI
     static constexpr bool EXACT_BYTES = true;  // dot<8> takes all bytes, and loses nothing

@@ -8,7 +8,8 @@ namespace fewbits {
 namespace avx512 {
 
 struct V {
-    static constexpr int MOST_ROWS = FEWBITS_SANITIZED ? 2 : 8;  // rows of x at a time: sums, parts and answers of so many stay in registers
+    // Rows of x at a time: sums, parts and answers of so many stay in registers.
+    static constexpr int most_rows(int, bool) { return FEWBITS_SANITIZED ? 2 : 8; }
     static constexpr int STREAMS = 1;  // more were not measured with AVX-512 yet
     static constexpr bool EXACT_BYTES = true;  // dot<8> takes all bytes, and loses nothing
     static constexpr float OFFSET8 = 0;   // what dot<8> subtracts from a code

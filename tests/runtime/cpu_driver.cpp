@@ -70,7 +70,9 @@ static bool one(int bits, bool book, int rows, int cols, int group, int m, int t
     for (int i = 0; i < 16; ++i) {
         int step = 16384 + (i - 8) * 2000;
         w.high[i] = uint8_t(step >> 7), w.low[i] = uint8_t(step & 127), w.values[i] = float(step - 16384) / 16383;
+        w.byte[i] = uint8_t(128 + 15 * (i - 8));
     }
+    w.byte_step = 2000.0f / 16383 / 15;
     if (fewbits_linear(&w, x.data.get(), out.data.get(), bias.data.get(), m, cols, fewbits::F32, threads, 0, exact)) return false;
     for (int i = 0; i < m; ++i) {
         for (int r = 0; r < rows; ++r) {

@@ -52,6 +52,8 @@ def check(layer: QuantizedLinear, x: Tensor, *, exact: bool = False) -> Tensor:
         y = cpu.linear(layer, x)
     assert y is not None and y.dtype == x.dtype and y.shape == (*x.shape[:-1], layer.out_features)
     weight, wide = layer.dequantize().double(), x.double()
+    if pack.format.is_codebook and cpu.level() == "avx2" and not exact:
+        weight = of_bytes(layer, pack)
     bias = 0 if layer.bias is None else layer.bias.double()
     reference = wide @ weight.T + bias
     steps = torch.zeros_like(wide) if exact else steps_of(x, pack)
@@ -61,6 +63,15 @@ def check(layer: QuantizedLinear, x: Tensor, *, exact: bool = False) -> Tensor:
     error = (y.double() - reference).abs()
     assert torch.all(error <= bound), f"{(error / bound).max():.3f} of the bound"
     return (y.double() - reference) / (steps.square() / 12 @ weight.T.square()).sqrt().clamp(min=1e-30)
+
+
+def of_bytes(layer: QuantizedLinear, pack: Pack) -> Tensor:
+    """A codebook's weight as AVX2 multiplies by it: each value is a whole number of steps."""
+    tensor = layer.quantized
+    r, c = tensor.format.block(pack.rows, pack.cols)
+    values = torch.tensor(list(pack.weight.byte), dtype=torch.float64).sub_(128) * pack.weight.byte_step
+    scale = tensor.scale().double().repeat_interleave(r, 0).repeat_interleave(c, 1)
+    return values[tensor.codes().long()] * scale
 
 
 def float_rounding(layer: QuantizedLinear, pack: Pack, x: Tensor) -> Tensor:

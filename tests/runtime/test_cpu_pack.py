@@ -9,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fewbits.codebooks import codebook
 from fewbits.layers import QuantizedLinear
 from fewbits.packing import pack as pack_codes
 from fewbits.runtime import cpu
 from fewbits.runtime.cpu import memory
-from fewbits.runtime.cpu.pack import pack, restore
+from fewbits.runtime.cpu.pack import as_bytes, pack, restore
 from fewbits.scheme import Scheme
 from fewbits.tensor import QuantizedTensor
 
@@ -126,3 +127,11 @@ def test_memory_lies_in_blocks_one_behind_the_other() -> None:
     first, second = memory.room(100), memory.room(64)
     assert first.numel() == 100 and first.data_ptr() % 64 == second.data_ptr() % 64 == 0
     assert memory.room(memory.BLOCK + 1).numel() == memory.BLOCK + 1
+
+
+@pytest.mark.parametrize(("kind", "bits", "most"), [("nf", 4, 0.0029), ("nf", 3, 0.0015), ("nf", 2, 0.0001), ("fp", 4, 0.0029)])
+def test_a_codebook_in_bytes_is_this_far_off(kind: str, bits: int, most: float) -> None:
+    values = codebook(kind, bits)
+    step, codes = as_bytes(values)
+    assert max(map(abs, codes)) <= 127 and codes[int(values.abs().argmin())] == 0
+    assert (torch.tensor(codes) * step - values).abs().max() <= most

@@ -29,6 +29,8 @@ class Weight(ctypes.Structure):
         ("low", ctypes.c_uint8 * 16),
         ("values", ctypes.c_float * 16),
         ("peak", ctypes.c_float),
+        ("byte", ctypes.c_uint8 * 16),
+        ("byte_step", ctypes.c_float),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from fewbits import meta
@@ -194,3 +194,14 @@ def _fill_codebook(weight: library.Weight, format: Format) -> None:
         weight.high[i], weight.low[i] = step >> 7, step & 127
         weight.values[i] = values[i].item()
     weight.peak = peak
+    weight.byte_step, byte = as_bytes(values)
+    for i, code in enumerate(byte):
+        weight.byte[i] = 128 + code
+
+
+def as_bytes(values: Float[Tensor, " levels"]) -> tuple[float, list[int]]:
+    """A step and whole numbers from -127 to 127 for a codebook: of many steps the one whose worst error is the least."""
+    steps = values.abs().max().double() / torch.linspace(64, 127, 4033, dtype=torch.float64)[:, None]
+    codes = (values.double() / steps).round()
+    best = int((codes * steps - values).abs().amax(dim=1).argmin())
+    return steps[best].item(), codes[best].int().tolist()
