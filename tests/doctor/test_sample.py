@@ -1,5 +1,7 @@
 """Samples of a model: the blocks that are left out are told by the difference of two samples."""
 
+from types import SimpleNamespace
+
 import pytest
 from torch import nn
 
@@ -21,7 +23,10 @@ def test_a_small_model_is_its_own_sample() -> None:
 
 def test_a_large_model_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fewbits.doctor.sample.cache_bytes", lambda: 1 << 10)
-    assert cut_of(tiny_llama(num_hidden_layers=6)) == Cut(blocks=6, samples=(2, 1))
+    assert cut_of(tiny_llama(num_hidden_layers=6)) == Cut(blocks=6, samples=(3, 1))
+    assert cut_of(tiny_llama(num_hidden_layers=16)) == Cut(blocks=16, samples=(8, 2))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=1 << 10))
+    assert cut_of(tiny_llama(num_hidden_layers=16)) == Cut(blocks=16, samples=(2, 1))
     with pytest.raises(FewbitsError, match="num_hidden_layers"):
         cut_of(TinyLM())
 

@@ -27,6 +27,7 @@ from fewbits.runtime.sampling import Sampling
 from fewbits.scheme import Scheme
 
 PROMPT, NEW = 64, 24  # tokens of a timed generation
+_LOADS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def predict(bare: nn.Module, plans: Sequence[Plan], limits: Limits, timing: Timi
     """Speeds of a model on the meta device as it is, then under each plan. Raises FewbitsError where a plan does not fit."""
     resolved = [None, *(resolve(skeleton(bare), plan) for plan in plans)]
     cut, dtype = cut_of(bare), dtype_of(bare)
-    runs = [measure(sample(bare, n), plans, dtype, timing) for n in track(cut.samples, "timing samples", unit="sample")]
+    runs = measure([sample(bare, n) for n in track(cut.samples, "making samples", unit="sample")], plans, dtype, timing)
     made = []
     for at, plan in enumerate(resolved):
         speeds = _extended(cut, [run[at] for run in runs])
@@ -88,23 +89,30 @@ def check(model: nn.Module, made: Sequence[Prediction], timing: Timing) -> list[
     """What is measured of the model itself, which is quantized by each plan, beside what was predicted."""
     plans = [each.plan for each in made if each.plan is not None]
     dtype = dtype_of(model)
-    measured = measure(model.float(), plans, dtype, timing)
+    [measured] = measure([model.float()], plans, dtype, timing)
     return [replace(each, measured=speeds) for each, speeds in zip(made, measured, strict=True)]
 
 
-def measure(model: nn.Module, plans: Sequence[Plan], dtype: torch.dtype, timing: Timing) -> list[Speeds]:
-    """Speeds of a model in float32 as it is and under each plan, in turn. `dtype` is the one it is stored in.
+def measure(models: Sequence[nn.Module], plans: Sequence[Plan], dtype: torch.dtype, timing: Timing) -> list[list[Speeds]]:
+    """Speeds of models of one kind in float32, each as it is and under each plan, all in turn. `dtype`: as they are stored.
 
     Each format's quickest method makes the codes: they take the same time.
     """
     quick = [plain_plan(plan) for plan in plans]
-    runs = time_models([model, *(quantize(twin(model), plan) for plan in quick)], timing)
-    model.to(dtype)
-    loads = [None, *(load_time(quantize(twin(model), plan)) for plan in quick)]
-    return [
-        Speeds(read=best(run.prefill_speed), write=best(run.decode_speed), load=load)
-        for run, load in zip(runs, loads, strict=True)
-    ]
+    runs = time_models([side for model in models for side in (model, *(quantize(twin(model), plan) for plan in quick))], timing)
+    stored = [model.to(dtype) for model in models]
+    loads = [load_times(stored, plan) for plan in quick]
+    found = []
+    for at in range(len(models)):
+        mine = runs[at * (len(quick) + 1) :][: len(quick) + 1]
+        seconds = [None, *(each[at] for each in loads)]
+        found.append(
+            [
+                Speeds(read=best(run.prefill_speed), write=best(run.decode_speed), load=load)
+                for run, load in zip(mine, seconds, strict=True)
+            ]
+        )
+    return found
 
 
 def best(speed: Measure) -> float:
@@ -112,18 +120,20 @@ def best(speed: Measure) -> float:
     return speed.parts["max"]
 
 
-def load_time(model: nn.Module) -> float:
-    """Seconds to load a quantized model and rearrange its weights: the least of some runs, from files just written."""
-    times = []
+def load_times(models: Sequence[nn.Module], plan: Plan) -> list[float]:
+    """Seconds to load each model, quantized, and to rearrange its weights: the least of some runs, from files just written."""
     with TemporaryDirectory() as folder:
-        saved = fewbits.save(model, Path(folder) / "model")
-        for _ in range(5):
-            start = time.perf_counter()
-            loaded = fewbits.load(saved)
-            if cpu.running():
-                cpu.prepare(loaded)
-            times.append(time.perf_counter() - start)
-    return min(times)
+        saved = [fewbits.save(quantize(twin(model), plan), Path(folder) / str(at)) for at, model in enumerate(models)]
+        rounds = [[_load_time(path) for path in saved] for _ in range(_LOADS)]
+    return [min(times) for times in zip(*rounds, strict=True)]
+
+
+def _load_time(path: Path) -> float:
+    start = time.perf_counter()
+    loaded = fewbits.load(path)
+    if cpu.running():
+        cpu.prepare(loaded)
+    return time.perf_counter() - start
 
 
 def time_models(models: list[nn.Module], timing: Timing) -> list[Generation]:
