@@ -1,6 +1,6 @@
 """Products on an NVIDIA GPU with cold weights, against PyTorch's own and gemlite's, in one run.
 
-    python benchmarks/gpu_kernels.py [--batches 1,8,32,128,2048] [--schemes uint4g64,int8,nf4g64] [--shapes down,8192x8192]
+    python benchmarks/gpu_kernels.py [--batches 1,8,32,128,256,2048] [--schemes uint4g64,int8,nf4g64] [--shapes down,8192x8192]
 
 The copy bandwidth of the machine comes first. Each time is the median of replays of a CUDA graph over enough copies of the weight
 to pass the last cache. The share is the bytes of the weight and its scales over the time, of that bandwidth. The last line is JSON.
@@ -83,7 +83,7 @@ def _copies(nbytes: int) -> int:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batches", default="1,8,32,128")
+    parser.add_argument("--batches", default="1,8,32,128,256,2048")
     parser.add_argument("--schemes", default="uint4g64,int8,nf4g64,uint3g64,uint2g64")
     parser.add_argument("--shapes", default=",".join(SHAPES), help="of these names, or outputs x inputs")
     options = parser.parse_args()

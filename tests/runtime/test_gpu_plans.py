@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewbits.runtime import batch, row, vector
+from fewbits.runtime import row, vector, wide
 from fewbits.runtime.triton import tuning
 from fewbits.runtime.triton.tuning import DEFAULT, Blocks
 from fewbits.runtime.weight import NF4, KernelWeight
@@ -50,17 +50,21 @@ def test_streams_for_one_row_fit_beside_the_next_ones(shape: tuple[int, int], bi
     assert plan.chunk <= 8  # columns of an mma
 
 
-@pytest.mark.parametrize(("rows", "cols"), [*LLAMA_1B, *ODD])
-@pytest.mark.parametrize("rows_of_x", [9, 16, 33, 128, 256])
-def test_clusters_are_resident_and_leave_every_block_inputs(rows: int, cols: int, rows_of_x: int) -> None:
-    blocks, tiles = -(-rows // batch.ROWS), -(-cols // 64)
-    plan = batch.plan_for(blocks, tiles, rows_of_x)
+@pytest.mark.parametrize(("rows", "cols"), [*LLAMA_1B, (512, 2048), (8192, 2048), *ODD])
+@pytest.mark.parametrize("rows_of_x", [9, 16, 33, 64, 65, 128, 129, 256, 300, 512, 2048, 5000])
+@pytest.mark.parametrize("bits", [8, 4, 3, 2])
+def test_wide_plans_fit_and_leave_every_block_inputs(rows: int, cols: int, rows_of_x: int, bits: int) -> None:
+    tiles = -(-cols // 64)
+    plan = wide.plan_for(rows, tiles, rows_of_x)
+    if plan is None:
+        assert rows_of_x > 512
+        return
+    assert plan.blocks * (plan.shared(bits) + 1024) <= 228 << 10
+    assert plan.split == 1 or (tiles >= 2 * plan.split and not plan.stays)
     assert plan.cols >= min(rows_of_x, 128)
-    assert plan.split == 1 or (blocks * -(-rows_of_x // plan.cols) * plan.split <= 132 and tiles >= 2 * plan.split)
-    ahead = 4 if plan.cols <= 64 else 2  # AHEAD in batch.cu
-    assert plan.stages >= ahead
-    assert plan.depth % 2 == 0
-    assert plan.depth % ahead == 0
+    warps = -(-plan.threads * plan.blocks // 128)  # of a quarter of a multiprocessor, which has 16,384 registers
+    sums = plan.each * plan.cols // 2
+    assert (plan.registers or 16384 // (32 * warps)) > sums + 32
 
 
 class Tried(list[Blocks]):

@@ -37,17 +37,18 @@ def measure_gpu() -> GpuLimits | None:
 
 def kernels_here() -> dict[str, str]:
     """Which kernels take how many rows of inputs on the first GPU."""
-    from fewbits.runtime import batch, gemv, gpu, nvrtc, vector
+    from fewbits.runtime import gemv, gpu, nvrtc, vector
 
     why = nvrtc.unavailable()
     if why is not None:
         few = {f"1 to {gpu.TRITON_ROWS} rows": f"Triton, since CUDA C++ is not to be had: {why}"} if gpu.has_triton() else {}
         return few | {"more": "unpacked, then PyTorch's product"}
-    wide = torch.cuda.get_device_capability(0) == (9, 0)
-    most = batch.MAX_BATCH if wide else gemv.MAX_BATCH
-    return {
-        f"1 to {vector.MAX_BATCH} rows": "CUDA C++ that streams the packed weight",
-        f"to {most} rows": "CUDA C++ on the tensor cores" + (", with wgmma" if wide else ""),
+    few = {f"1 to {vector.MAX_BATCH} rows": "CUDA C++ that streams the packed weight"}
+    if torch.cuda.get_device_capability(0) == (9, 0):
+        unpacked = "from 513 on, where that leaves multiprocessors idle, unpacked, then PyTorch's product"
+        return few | {"more": f"CUDA C++ on the tensor cores, with wgmma; {unpacked}"}
+    return few | {
+        f"to {gemv.MAX_BATCH} rows": "CUDA C++ on the tensor cores",
         "more": "unpacked, then PyTorch's product",
     }
 

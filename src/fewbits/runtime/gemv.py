@@ -18,7 +18,7 @@ MAX_BATCH = 48  # above this, unpacking once and a plain product are faster
 
 
 class Problem(ctypes.Structure):
-    """`Problem` of linear.cu and batch.cu."""
+    """`Problem` of linear.cu and stream.cuh."""
 
     _fields_ = (
         ("words", ctypes.c_void_p),
@@ -83,7 +83,7 @@ def product(
         eights,
         x.device.index or 0,
     )
-    blocks = min(high, plan.blocks * torch.cuda.get_device_properties(x.device).multi_processor_count) if kept else high
+    blocks = min(high, plan.blocks * nvrtc.processors(x.device.index or 0)) if kept else high
     kernel.launch((blocks, -(-x.shape[0] // (8 * eights))), 32 * plan.warps, problem, attributes=(nvrtc.OVERLAPPED,))
     return y
 

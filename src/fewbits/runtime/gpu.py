@@ -1,10 +1,11 @@
 """Quantized linear layers on an NVIDIA GPU: which kernel computes how many rows.
 
-Up to 8 rows: CUDA C++ that streams the packed weight (`row`, `vector`); up to 256: Hopper's wide tensor-core products (`batch`), and `gemv`
-for the shapes that those two do not take. More: the weight is unpacked into 16-bit floats, which then takes a small part of the
-product's time, and the library's product follows. Where CUDA C++ cannot be compiled, Triton does the first.
+Up to 8 rows: CUDA C++ that streams the packed weight (`row`, `vector`), and `gemv` for the shapes that these do not take. More: `wide`, on
+Hopper's tensor cores, which dequantizes on the way too. Where its blocks would leave multiprocessors idle, the weight is unpacked into
+16-bit floats and the library's product follows. Where CUDA C++ cannot be compiled, Triton does the first.
 """
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from fewbits.runtime import batch, gemv, row, vector
+from fewbits.runtime import gemv, row, vector, wide
 from fewbits.runtime import unpack as unpacking
 from fewbits.runtime.prepare import prepare
 from fewbits.runtime.weight import KernelWeight
@@ -46,8 +47,8 @@ def product(
             return row.product(weight, x, bias)
         if vector.suits(weight, x):
             return vector.product(weight, x, bias)
-        if x.shape[0] > vector.MAX_BATCH and batch.suits(weight, x):
-            return batch.product(weight, x, bias)
+        if x.shape[0] > vector.MAX_BATCH and wide.suits(weight, x):
+            return wide.product(weight, x, bias)
         if gemv.suits(weight, x):
             return gemv.product(weight, x, bias)
     if x.shape[0] <= TRITON_ROWS and x.dtype in (torch.bfloat16, torch.float16) and has_triton():
@@ -55,6 +56,24 @@ def product(
 
         return gemm.product(weight, x, bias)
     return F.linear(x, unpack(weight, x.dtype), bias)
+
+
+def products(
+    weights: Sequence[KernelWeight], x: Float[Tensor, "batch cols"], biases: Sequence[Float[Tensor, " rows"] | None]
+) -> list[Float[Tensor, "batch rows"]]:
+    """Products of several weights with the same inputs; those that would each be unpacked share one product of the library's."""
+    x = x.contiguous()
+    alone = len(weights) == 1 or x.shape[0] <= TRITON_ROWS or any(b is not None for b in biases)
+    if alone or all(wide.suits(w, x) for w in weights):
+        return [product(w, x, b) for w, b in zip(weights, biases, strict=True)]
+    rows = [w.rows for w in weights]
+    matrix = torch.empty(sum(rows), x.shape[1], dtype=x.dtype, device=x.device)
+    for weight, part in zip(weights, matrix.split(rows), strict=True):
+        if unpacking.suits(weight, x.dtype):
+            unpacking.unpack(weight, x.dtype, out=part)
+        else:
+            part.copy_(unpack(weight, x.dtype))
+    return list(F.linear(x, matrix).split(rows, dim=-1))
 
 
 def unpack(weight: KernelWeight, dtype: torch.dtype) -> Float[Tensor, "rows cols"]:

@@ -57,6 +57,7 @@ class Kernel:
 
     function: ctypes.c_void_p
     module: ctypes.c_void_p
+    device: int
     keep: list[object] = field(default_factory=list)
 
     def launch(
@@ -70,7 +71,9 @@ class Kernel:
     ) -> None:
         """Launch on torch's current stream with one structure as the only parameter."""
         config = _Config.from_buffer_copy(_config(grid, block, shared, tuple(attributes)))
-        config.stream = torch.cuda.current_stream().cuda_stream
+        config.stream = torch._C._cuda_getCurrentRawStream(
+            self.device
+        )  # as Triton asks: the public way takes ten times as long
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
         _check(_driver().cuLaunchKernelEx(ctypes.byref(config), self.function, parameters, None), "a launch")
 
@@ -106,6 +109,18 @@ def unavailable() -> str | None:
     return None
 
 
+@cache  # torch's own answers take some microseconds each
+def capability(device: int) -> tuple[int, int]:
+    """Of a GPU: its generation."""
+    return torch.cuda.get_device_capability(device)
+
+
+@cache
+def processors(device: int) -> int:
+    """Multiprocessors of a GPU."""
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
 @cache
 def load(name: str, sources: tuple[str, ...], defines: Defines, device: int, copy: int = 0) -> Kernel:
     """The function `name` of these files in `runtime/cuda`. `copy` tells apart modules that hold other constants."""
@@ -116,7 +131,12 @@ def load(name: str, sources: tuple[str, ...], defines: Defines, device: int, cop
         code = _compiled(_source(sources), defines, torch.cuda.get_device_capability(device))
         _check(_driver().cuModuleLoadData(ctypes.byref(module), code), f"loading {name}")
         _check(_driver().cuModuleGetFunction(ctypes.byref(function), module, name.encode()), f"finding {name}")
-    return Kernel(function=function, module=module)
+    return Kernel(function=function, module=module, device=device)
+
+
+def encode_tensor_map(*arguments: object) -> None:
+    """The driver's cuTensorMapEncodeTiled."""
+    _check(_driver().cuTensorMapEncodeTiled(*arguments), "describing a matrix")
 
 
 def cache_folder() -> Path:

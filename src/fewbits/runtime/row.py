@@ -12,6 +12,7 @@ from fewbits.runtime.weight import KernelWeight
 _WARPS = 16  # of a multiprocessor: one block's, or two blocks'
 _SHORT = 110 << 10  # bytes of weights on their way to a multiprocessor that leave the next kernel's as much room,
 _LONG = 192 << 10  # and where that has long to wait
+_FEW = 192  # tiles of outputs, below which blocks of few warps would leave a multiprocessor without any
 _TEAMS = ((1, 4096), (2, 768), (4, 512), (8, 160))  # warps that share 16 outputs, from so many tiles of outputs on
 
 
@@ -44,9 +45,10 @@ def plan_for(weight: KernelWeight) -> Plan:
     block for each multiprocessor: two could both be on one where another has none.
     """
     high, wide, _ = weight.words.shape
-    warps = _WARPS if high < 512 and wide >= 64 else _WARPS // 2
+    warps = _WARPS if high < _FEW and wide >= 64 else _WARPS // 2
     team = next((t for t, tiles in _TEAMS if high >= tiles), warps)
     stages = 2 if wide > 16 * team else 1
     room = (_LONG if stages == 2 else _SHORT) * warps // _WARPS
     plans = [Plan(warps=warps, team=team, chunk=c, stages=stages) for c in (8, 4, 2, 1)]
-    return next(p for p in plans if p.chunk <= max(1, wide // team) and stream.ring_bytes(weight, p) <= room)
+    even = [p for p in plans if stages == 1 or p.chunk <= 4 or wide % (team * p.chunk) == 0]  # 4096 x 14336: 11.3 us, else 11.7
+    return next(p for p in even if p.chunk <= max(1, wide // team) and stream.ring_bytes(weight, p) <= room)

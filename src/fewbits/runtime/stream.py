@@ -60,9 +60,8 @@ def product(
     device = x.device.index or 0
     kernel = _kernel(name, weight.kind, weight.book, x.dtype, plan, device)
     units = -(-weight.words.shape[0] // (plan.warps // plan.team))
-    processors = torch.cuda.get_device_properties(device).multi_processor_count
     kernel.launch(
-        min(units, blocks * processors),
+        min(units, blocks * nvrtc.processors(device)),
         32 * plan.warps,
         problem_of(weight, x, bias, y),
         shared=shared,

@@ -26,9 +26,11 @@ def suits(weight: KernelWeight, dtype: torch.dtype) -> bool:
     return dtype in _OUT and weight.cols % 4 == 0 and weight.words.is_cuda and nvrtc.unavailable() is None
 
 
-def unpack(weight: KernelWeight, dtype: torch.dtype) -> Float[Tensor, "rows cols"]:
-    """The whole matrix, each value computed in f32 and rounded once."""
-    y = torch.empty(weight.rows, weight.cols, dtype=dtype, device=weight.words.device)
+def unpack(
+    weight: KernelWeight, dtype: torch.dtype, out: Float[Tensor, "rows cols"] | None = None
+) -> Float[Tensor, "rows cols"]:
+    """The whole matrix, each value computed in f32 and rounded once; `out`: where it is to stand, contiguous."""
+    y = torch.empty(weight.rows, weight.cols, dtype=dtype, device=weight.words.device) if out is None else out
     high, wide, _ = weight.words.shape
     problem = _Problem(
         words=weight.words.data_ptr(),
@@ -40,10 +42,9 @@ def unpack(weight: KernelWeight, dtype: torch.dtype) -> Float[Tensor, "rows cols
         kbs=wide,
         m=weight.group_shift,
     )
-    processors = torch.cuda.get_device_properties(y.device).multi_processor_count
-    _kernel(weight.kind, weight.book, dtype, y.device.index or 0).launch(
-        min(-(-high * wide // 8), 8 * processors), 256, problem
-    )
+    device = y.device.index or 0
+    blocks = min(-(-high * wide // 8), 8 * nvrtc.processors(device))
+    _kernel(weight.kind, weight.book, dtype, device).launch(blocks, 256, problem)
     return y
 
 
