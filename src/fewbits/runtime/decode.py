@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fewbits.runtime.sampling import Sampling
@@ -122,7 +122,7 @@ def _causal(real: Int[Tensor, "batch n"], length: int, dtype: torch.dtype) -> Te
 
 
 class FusedDecoder:
-    """The prompt goes through the model itself, whose keys and values are taken over; then whole steps are one kernel."""
+    """The prompt is read by few operators (prompt.py); then whole steps are one kernel."""
 
     def __init__(self, model: Any, engine: Any, sampling: Sampling, burst: int) -> None:
         self.model, self.engine, self.sampling, self.burst = model, engine, sampling, burst
@@ -131,9 +131,7 @@ class FusedDecoder:
         """As many steps a launch as are left, `burst` at most."""
         generator = torch.Generator(ids.device).manual_seed(self.sampling.seed)
         with torch.inference_mode():
-            out = self.model(input_ids=ids, use_cache=True, logits_to_keep=1)
-            self.engine.load_cache([(layer.keys, layer.values) for layer in out.past_key_values.layers])
-            token = self.sampling.choose(out.logits[:, -1], generator)[:, None]
+            token = self.sampling.choose(self._read(ids), generator)[:, None]
         yield token
         at, end = ids.shape[1], ids.shape[1] + count - 1
         self.engine.tokens[at] = token[0, 0]
@@ -146,6 +144,15 @@ class FusedDecoder:
                 self.engine.tokens[at + 1] = self.sampling.choose(self.engine.logits[None], generator)[0]
             yield self.engine.tokens[at + 1 : at + 1 + steps][None].long()
             at += steps
+
+    def _read(self, ids: Int[Tensor, "1 n"]) -> Float[Tensor, "1 vocabulary"]:
+        """Logits after the prompt, whose keys and values the engine then has."""
+        window = getattr(self.model.config, "sliding_window", None)
+        if window is None or ids.shape[1] <= window:
+            return self.engine.read(ids)
+        out = self.model(input_ids=ids, use_cache=True, logits_to_keep=1)
+        self.engine.load_cache([(layer.keys, layer.values) for layer in out.past_key_values.layers])
+        return out.logits[:, -1]
 
 
 def decoder_for(model: Any, batch: int, length: int, sampling: Sampling, *, burst: int = BURST) -> Decoder:
@@ -179,6 +186,11 @@ def why_not_fused(model: Any) -> str | None:
     except UnknownStructure as reason:
         return str(reason)
     return None
+
+
+def is_fused(model: Any, length: int) -> bool:
+    """Whether the fused step writes with this model, one sequence of up to `length` tokens."""
+    return _engine(model, length) is not None
 
 
 def _engine(model: Any, length: int) -> Any:

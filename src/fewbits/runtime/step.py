@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fewbits.layers import QuantizedEmbedding
 from fewbits.runtime import nvrtc
 from fewbits.runtime.prepare import prepare
+from fewbits.runtime.prompt import PromptReader
 from fewbits.runtime.step_phases import Phases
 from fewbits.runtime.step_tables import BATCH, KIND_BITS, MOST_TAGS, NORMED, RAW, SLOT, SMALL, WARPS, Args, Phase
 from fewbits.runtime.structure import Structure, UnknownStructure
@@ -50,6 +51,7 @@ class StepEngine:
         self._tensors(max(p.k for p in phases))
         self._arguments(len(phases))
         self._load(phases)
+        self._reader = PromptReader(structure, self._turns, max_len)
 
     # ---- use ----
     def decode(self, start: int, steps: int, *, temperature: float = 0.0, seed: int = 0, logits: bool = False) -> None:
@@ -70,6 +72,13 @@ class StepEngine:
             n = keys.shape[2]
             self.keys[i, :, :n] = keys[0].clamp(-F16_MOST, F16_MOST)
             self.values[i, :, :n] = values[0].clamp(-F16_MOST, F16_MOST)
+
+    def read(self, ids: Int[Tensor, "1 n"]) -> Float[Tensor, "1 vocabulary"]:
+        """Read a prompt from position 0 on, keep its keys and values; the logits of its last token."""
+        found, n = self._reader.read(ids), ids.shape[1]
+        self.keys[:, :, :n] = found.keys.clamp(-F16_MOST, F16_MOST)
+        self.values[:, :, :n] = found.values.clamp(-F16_MOST, F16_MOST)
+        return found.logits
 
     # ---- making ----
     def _check(self) -> None:
@@ -176,7 +185,7 @@ class StepEngine:
 
     def _rotation(self) -> tuple[Tensor | None, Tensor | None]:
         """Cosines and sines by position, as the model's own module makes them, in f32."""
-        rotary = self.structure.rotary
+        rotary, self._turns = self.structure.rotary, None
         if rotary is None:
             return None, None
         ids = torch.arange(self.max_len, device=self.device)[None]
