@@ -17,7 +17,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("scheme", ["uint4g64", "int8", "uint3g64", "uint2g64", "nf4g64"])
-@pytest.mark.parametrize("batch", [1, 5, 33, 128, 200, 300])
+@pytest.mark.parametrize("batch", [1, 5, 16, 33, 64, 128, 200, 300, 600])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_products_agree_with_float64_and_repeat_bit_for_bit(scheme: str, batch: int, dtype: torch.dtype) -> None:
     quantized = Scheme.parse(scheme).quantize(torch.randn(1000, 1088, device="cuda"))
@@ -40,11 +40,8 @@ def test_a_prepared_layer_keeps_its_stored_bits() -> None:
     assert all(torch.equal(after[k].cpu(), v) for k, v in before.items())
 
 
-def test_fused_steps_give_the_models_logits() -> None:
+def small_llama() -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
-
-    from fewbits.runtime.step import StepEngine
-    from fewbits.runtime.structure import recognise
 
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -56,13 +53,58 @@ def test_fused_steps_give_the_models_logits() -> None:
         head_dim=64,
         vocab_size=1000,
     )
-    model: Any = fewbits.quantize(LlamaForCausalLM(config).cuda().half().eval(), {"*": "uint4g64", "lm_head": "int8"})
+    model: Any = LlamaForCausalLM(config)
+    return fewbits.quantize(model.cuda().half().eval(), {"*": "uint4g64", "lm_head": "int8"})
+
+
+def divergence(want: torch.Tensor, have: torch.Tensor) -> torch.Tensor:
+    """Of the tokens that two vectors of logits foretell."""
+    of, to = want.double().log_softmax(-1), have.double().log_softmax(-1)
+    return (of.exp() * (of - to)).sum()
+
+
+def test_prompts_of_a_length_are_recorded_and_give_the_models_logits() -> None:
+    from fewbits.runtime.step import StepEngine
+    from fewbits.runtime.structure import recognise
+
+    model = small_llama()
+    engine = StepEngine(recognise(model), max_len=256)
+    for n in (100, 90, 128, 70, 200):  # the second of a length, rounded up, is recorded, the third replayed
+        ids = torch.randint(0, 1000, (1, n), device="cuda")
+        with torch.inference_mode():
+            want, have = model(ids, use_cache=True), engine.read(ids)
+        assert divergence(want.logits[0, -1], have[0]) < 1e-5
+        keys = want.past_key_values.layers[1].keys[0]
+        assert torch.allclose(engine.keys[1, :, :n].float(), keys.float(), atol=2e-2)
+
+
+def test_fused_steps_give_the_models_logits() -> None:
+    from fewbits.runtime.step import StepEngine
+    from fewbits.runtime.structure import recognise
+
+    model = small_llama()
     engine = StepEngine(recognise(model), max_len=64)
     ids = torch.randint(0, 1000, (1, 9), device="cuda")
     for at in range(9):
         engine.tokens[:9] = ids[0]
         engine.decode(at, 1, logits=True)
     with torch.inference_mode():
-        want = model(ids).logits[0, -1].double().log_softmax(-1)
-    have = engine.logits.double().log_softmax(-1)
-    assert (want.exp() * (want - have)).sum() < 1e-5
+        assert divergence(model(ids).logits[0, -1], engine.logits) < 1e-5
+
+
+def test_a_model_for_writing_alone_writes_what_the_whole_one_does(tmp_path: Any) -> None:
+    from pathlib import Path
+
+    from fewbits import models
+    from fewbits.storage import light
+
+    model: Any = fewbits.quantize(models.load("demo", device="cuda").model, "uint4g64")
+    fewbits.save(model, tmp_path / "saved")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "saved" / name).write_bytes((Path(models.__file__).parent / "demo" / name).read_bytes())
+    begun = light.begin(str(tmp_path / "saved"), "cuda")
+    assert begun is not None
+    loaded = begun.load()
+    assert loaded is not None
+    ids = loaded.tokenizer("The list of files is")["input_ids"]
+    assert torch.equal(fewbits.generate(loaded.model, ids), fewbits.generate(model, ids))

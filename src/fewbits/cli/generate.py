@@ -46,6 +46,9 @@ def command(
     fewbits generate demo "The list of files is" --scheme hqq:uint4g64 --max-new-tokens 64
     fewbits generate llama-4bit "Once upon a time" --temperature 0.8 --top-p 0.95 --seed 1
     """
+    from fewbits.storage import light
+
+    begun = light.begin(model, device) if scheme is None and dtype is None else None  # before PyTorch is imported
     from fewbits.cli import show
     from fewbits.evaluate.writing import Writing, write
 
@@ -60,7 +63,7 @@ def command(
         dtype=dtype,
         trust_remote_code=trust_remote_code,
     )
-    row = write(model, prompt, settings, show.piece)
+    row = write(model, prompt, settings, show.piece, begun)
     show.written(row)
     if json:
         show.document([row])

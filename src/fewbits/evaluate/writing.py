@@ -19,7 +19,9 @@ from fewbits.measure.running import check_positions, dtype_name, synchronize
 from fewbits.models import Loaded
 from fewbits.models.options import arithmetic_dtype
 from fewbits.runtime import cpu
+from fewbits.runtime.decode import is_fused
 from fewbits.runtime.generate import stream, texts
+from fewbits.storage.light import Begun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +38,13 @@ class Writing:
     trust_remote_code: bool = False
 
 
-def write(name: str, prompt: str, settings: Writing, tell: Callable[[str], None]) -> Row:
+def write(name: str, prompt: str, settings: Writing, tell: Callable[[str], None], begun: Begun | None = None) -> Row:
     """Continue a prompt, giving each piece of text to `tell` as soon as it is whole. The row has the speeds and the text.
 
-    Raises FewbitsError for a model that does not write, an empty prompt, and more tokens than the model has positions.
+    `begun`: the model's folder where it can be loaded for writing alone. Raises FewbitsError for a model that does not write, an
+    empty prompt, and more tokens than the model has positions.
     """
-    loaded = _load(name, settings)
+    loaded = (begun and _light(begun, prompt, settings)) or _load(name, settings)
     ids = torch.tensor(loaded.tokenizer(prompt)["input_ids"], dtype=torch.long)
     if not ids.numel():
         raise FewbitsError("the prompt has no tokens")
@@ -65,6 +68,15 @@ def write(name: str, prompt: str, settings: Writing, tell: Callable[[str], None]
     measures = _measures(clock, ids, loaded, settings)
     extra = {"prompt": prompt, "text": "".join(told), "new_tokens": sum(clock.counts)}
     return Row(model=name, plan=plan_of(loaded.model), measures=measures, extra=extra)
+
+
+def _light(begun: Begun, prompt: str, settings: Writing) -> Loaded | None:
+    """The model for writing alone; None where the fused step does not take it."""
+    loaded = begun.load()
+    if loaded is None:
+        return None
+    length = len(loaded.tokenizer(prompt)["input_ids"]) + settings.max_new_tokens
+    return loaded if is_fused(loaded.model, length) else None
 
 
 def _load(name: str, settings: Writing) -> Loaded:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from fewbits.layers import QuantizedLayer
 
 
-def prepare(layer: "QuantizedLayer") -> KernelWeight | None:
-    """Repack a layer that is on a GPU; None where kernels cannot take it."""
+def prepare(layer: "QuantizedLayer", *, keep: bool = True) -> KernelWeight | None:
+    """Repack a layer that is on a GPU; None where kernels cannot take it. Without `keep` its stored tensors are given up."""
     known = prepared(layer)
     if known is not None:
         return known
@@ -32,14 +32,14 @@ def prepare(layer: "QuantizedLayer") -> KernelWeight | None:
     if weight is None:
         return None
     for name in layout(owner.scheme.format, owner.shape):
-        owner.register_buffer(name, owner.get_buffer(name).cpu())
+        owner.register_buffer(name, owner.get_buffer(name).to("cpu" if keep else "meta"))
     setattr(owner, PREPARED, weight)
     return weight
 
 
-def prepare_model(model: torch.nn.Module) -> int:
-    """Repack all layers of a model that kernels can take, one after another; returns how many."""
+def prepare_model(model: torch.nn.Module, *, keep: bool = True) -> int:
+    """Repack all layers of a model that kernels can take, one after another; returns how many. `keep`: see `prepare`."""
     from fewbits.layers import QuantizedConv2d, QuantizedLayer
 
     layers = [m for m in model.modules() if isinstance(m, QuantizedLayer) and not isinstance(m, QuantizedConv2d)]
-    return sum(prepare(layer) is not None for layer in layers)
+    return sum(prepare(layer, keep=keep) is not None for layer in layers)

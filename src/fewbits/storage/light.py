@@ -1,0 +1,117 @@
+"""The fastest way from a saved folder to a model that writes on a GPU: no transformers, and nothing waits that need not.
+
+While PyTorch is imported, threads check the files and open the GPU; tensors then go straight to where they are computed with. Only
+for Llamas that the fused step takes; anything else is loaded as always.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewbits.storage import checksums
+from fewbits.storage.manifest import Manifest, is_saved_by_fewbits, read_config
+
+if TYPE_CHECKING:
+    from fewbits.models.loaded import Loaded
+
+_PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes that add nothing to tokenizer.json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A folder that is being checked. `load` waits for that, and raises what it found."""
+
+    folder: Path
+    manifest: Manifest
+    device: str
+    checked: Future[None]
+
+    def load(self) -> Loaded | None:
+        """The model on its GPU, its weights as kernels read them alone: it cannot be saved. None where the fused step cannot take it."""
+        from fewbits.models.light import PlainTokenizer
+        from fewbits.models.loaded import Loaded
+
+        model = _model(self.folder, self.manifest, self.device)
+        self.checked.result()
+        return None if model is None else Loaded(
+            model=model,
+            name=str(self.folder),
+            source=str(self.folder),
+            task="causal-lm",
+            tokenizer=PlainTokenizer(str(self.folder / "tokenizer.json")),
+            folder=self.folder,
+        )  # fmt: skip
+
+
+def begin(name: str, device: str) -> Begun | None:
+    """Start on a folder; None where it must be loaded as always. To be called before PyTorch is imported."""
+    folder = Path(name)
+    if not device.startswith("cuda") or not is_saved_by_fewbits(folder) or not _is_plain(folder):
+        return None
+    manifest = Manifest.read(folder)
+    if manifest.library != "transformers" or manifest.dtype not in ("bfloat16", "float16") or not manifest.files:
+        return None
+    pool = ThreadPoolExecutor(2)
+    pool.submit(_open_gpu, int(device.partition(":")[2] or 0))
+    checked = pool.submit(checksums.verify, folder, manifest.files)
+    pool.shutdown(wait=False)
+    return Begun(folder=folder.resolve(), manifest=manifest, device=device, checked=checked)
+
+
+def _is_plain(folder: Path) -> bool:
+    """Whether the tokenizer and the architecture are those that models/light.py has."""
+    config, settings, tokenizer = read_config(folder), folder / "tokenizer_config.json", folder / "tokenizer.json"
+    if config.get("architectures") != ["LlamaForCausalLM"] or not (settings.is_file() and tokenizer.is_file()):
+        return False
+    try:
+        kind = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class")
+        model = json.loads(tokenizer.read_text(encoding="utf-8")).get("model", {}).get("type")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return kind in _PLAIN and model == "BPE"
+
+
+def _open_gpu(index: int) -> None:
+    """Make the context that PyTorch will use: it takes a second, in which Python need not wait."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    if not driver.cuInit(0) and not driver.cuDeviceGet(ctypes.byref(device), index):
+        driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+
+
+def _model(folder: Path, manifest: Manifest, device: str) -> Any:
+    import torch
+
+    from fewbits.models import light
+    from fewbits.runtime.prepare import prepare_model
+    from fewbits.storage import dtypes, skeleton, tensors
+    from fewbits.storage.live import remember_source
+
+    config = read_config(folder)
+    if light.why_not(config) is not None or not torch.cuda.is_available():
+        return None
+    place = torch.device(device)
+    model: Any = light.LightLlama(config, _ends(folder, config), dtypes.parse(manifest.dtype))
+    skeleton.prepare(model, manifest.plan, place)
+    tensors.fill(model, tensors.files_of(folder), tied=manifest.tied, dtype=None, device=place)
+    if any(tensor.is_meta for tensor in model.parameters()):
+        return None
+    remember_source(model, manifest.source)
+    model.to(place).eval()
+    prepare_model(model, keep=False)
+    return model
+
+
+def _ends(folder: Path, config: dict[str, Any]) -> Any:
+    """The tokens that end a text: the generation's settings know them best."""
+    path = folder / "generation_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return settings.get("eos_token_id", config.get("eos_token_id"))
