@@ -33,7 +33,7 @@ struct Lot { int64_t first, size; };
 template <class V>
 static inline Lot lot_of(const Weight& w, int64_t row, int64_t m) {
     int64_t first = 0;
-    for (int64_t size = V::most_rows(w.bits, w.is_codebook != 0); size > 1; size /= 2) {
+    for (int64_t size = V::most_rows(w.group < CHUNK ? 8 : w.bits, w.is_codebook != 0); size > 1; size /= 2) {
         int64_t end = first + (m - first) / size * size;
         if (row < end) return {row - (row - first) % size, size};
         first = end;
@@ -97,17 +97,53 @@ static void quantize_rows(const Weight& w, const Product& p, const Activations& 
     }
 }
 
+// The same where a block has several groups: it is a chunk then.
+template <class V>
+static void quantize_small_groups(const Weight& w, const Product& p, const Activations& a, const Lot& lot, int64_t row, int64_t count) {
+    const int64_t within = (row - lot.first) * 4, between = 4 * lot.size;
+    for (int64_t r = 0; r < count; ++r) {
+        const float row_step = p.one_step ? step_of_row<V>(w, p, row + r) : 0;
+        for (int b = 0, g = 0; b < a.blocks; ++b) {
+            const int64_t from = int64_t(b) * CHUNK;
+            int8_t* codes = a.codes + lot.first * a.stride + from * lot.size + within + 4 * r;
+            const BlockOfX<V> x(w, p, row + r, from);
+            const float step = a.steps[b * a.rows + row + r] = p.one_step ? row_step : x.step();
+            x.round(step, CHUNK, codes, between);
+            for (int k = 0; k < CHUNK; ++g) {
+                int sum = 0;
+                for (const int end = k + w.group; k < end; ++k) sum += codes[k / 4 * between + k % 4];
+                a.sums[g * a.rows + row + r] = step * float(sum);
+            }
+        }
+    }
+}
+
 // Called for every row; the first of some does the others too.
 template <class V>
 static void quantize(const Weight& w, const Product& p, const Activations& a, int64_t row) {
     const Lot lot = a.tiled ? Lot{row / 16 * 16, 1} : lot_of<V>(w, row, p.m);
     const int64_t rest = lot.first + lot.size - row, count = rest < ABREAST ? rest : ABREAST;
-    if ((row - lot.first) % ABREAST == 0) quantize_rows<V>(w, p, a, lot, row, count);
+    if ((row - lot.first) % ABREAST != 0) return;
+    if (w.group < CHUNK) quantize_small_groups<V>(w, p, a, lot, row, count);
+    else quantize_rows<V>(w, p, a, lot, row, count);
+}
+
+// The inputs of a row as they are, and their sums, where groups are small.
+template <class V>
+static void take_small_groups(const Weight& w, const Product& p, const Activations& a, int64_t row) {
+    float* values = a.values + row * a.stride;
+    for (int64_t k = 0; k < w.padded; k += TILE) V::store(values + k, inputs<V>(p, row, k, w.cols));
+    for (int64_t g = 0, k = 0; g < a.groups; ++g) {
+        float sum = 0;
+        for (const int64_t end = k + w.group; k < end; ++k) sum += values[k];
+        a.sums[g * a.rows + row] = sum;
+    }
 }
 
 template <class V>
 static void prepare(const Weight& w, const Product& p, const Activations& a, int64_t row) {
     if (!p.exact) return quantize<V>(w, p, a, row);
+    if (w.group < CHUNK) return take_small_groups<V>(w, p, a, row);
     for (int g = 0; g < a.groups; ++g) {
         auto sum = V::zero();
         for (int64_t k = int64_t(g) * w.group; k < int64_t(g + 1) * w.group; k += TILE) {

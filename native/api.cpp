@@ -35,9 +35,9 @@ int detect() {
 
 constexpr int64_t WORTH_AMX = 8;  // rows of x: a tile has 16, and fewer take as long
 
-const Kernels* kernels_of(int level, const Product& p) {
+const Kernels* kernels_of(int level, const Weight& w, const Product& p) {
     switch (level) {
-        case AMX: return p.m >= WORTH_AMX && !p.exact ? kernels_amx() : kernels_avx512();
+        case AMX: return p.m >= WORTH_AMX && !p.exact && w.group >= CHUNK ? kernels_amx() : kernels_avx512();
         case AVX512: return kernels_avx512();
         case AVXVNNI: return kernels_avxvnni();
         case AVX2: return kernels_avx2();
@@ -62,7 +62,9 @@ FEWBITS_API int32_t fewbits_set_level(int32_t wanted) {
     return level;
 }
 
-const fewbits::Kernels* fewbits::kernels_for(const Product& product) { return kernels_of(level, product); }
+const fewbits::Kernels* fewbits::kernels_for(const Weight& weight, const Product& product) {
+    return kernels_of(level, weight, product);
+}
 
 // One product. 0: done; 1: this machine has no kernel; 2: out of memory.
 FEWBITS_API int32_t fewbits_linear(const fewbits::Weight* weight, const void* x, void* out, const void* bias, int64_t m,

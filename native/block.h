@@ -6,6 +6,8 @@ namespace fewbits {
 
 template <int I> struct Step { static constexpr int value = I; };
 
+constexpr int STEPS = CHUNK / 4;  // of a chunk: 4 inputs each
+
 // Call f(Step<0>), ..., f(Step<N - 1>), unrolled.
 template <int N, int I = 0, class F>
 static inline FEWBITS_INLINE void unrolled(F&& f) {
@@ -53,12 +55,15 @@ struct Block {
 
     explicit Block(const Weight&) {}
     void clear() { unrolled<ROWS>([&](auto m) { sums[m.value] = V::none(); }); }
+    template <int S>
+    void step(const uint8_t* lines, const int8_t* x) {
+        auto codes = codes_at<V, BITS, S>(lines);
+        unrolled<ROWS>([&](auto m) { V::template dot<BITS>(sums[m.value], codes, x + 4 * (ROWS * S + m.value)); });
+    }
+    void end() { unrolled<ROWS>([&](auto m) { V::template end_chunk<BITS>(sums[m.value]); }); }
     void chunk(const uint8_t* lines, const int8_t* x) {
-        unrolled<8>([&](auto step) {
-            auto codes = codes_at<V, BITS, step.value>(lines);
-            unrolled<ROWS>([&](auto m) { V::template dot<BITS>(sums[m.value], codes, x + 4 * (ROWS * step.value + m.value)); });
-        });
-        unrolled<ROWS>([&](auto m) { V::template end_chunk<BITS>(sums[m.value]); });
+        unrolled<STEPS>([&](auto s) { step<s.value>(lines, x); });
+        end();
     }
     typename V::Ints total(int m) { return V::template total<BITS>(sums[m]); }
 };
@@ -96,11 +101,14 @@ struct ByteBook {
 
     explicit ByteBook(const Weight& w) : table(V::table(w.byte)) {}
     void clear() { unrolled<ROWS>([&](auto m) { sums[m.value] = V::none(); }); }
+    template <int S>
+    void step(const uint8_t* lines, const int8_t* x) {
+        auto values = V::lookup(table, codes_at<V, BITS, S>(lines));
+        unrolled<ROWS>([&](auto m) { V::template dot<8>(sums[m.value], values, x + 4 * (ROWS * S + m.value)); });
+    }
+    void end() {}
     void chunk(const uint8_t* lines, const int8_t* x) {
-        unrolled<8>([&](auto step) {
-            auto values = V::lookup(table, codes_at<V, BITS, step.value>(lines));
-            unrolled<ROWS>([&](auto m) { V::template dot<8>(sums[m.value], values, x + 4 * (ROWS * step.value + m.value)); });
-        });
+        unrolled<STEPS>([&](auto s) { step<s.value>(lines, x); });
     }
     typename V::Ints total(int m) { return V::template total<8>(sums[m]); }
 };
@@ -113,16 +121,19 @@ struct Block<V, BITS, ROWS, true> {
 
     explicit Block(const Weight& w) : high_table(V::table(w.high)), low_table(V::table(w.low)) {}
     void clear() { unrolled<ROWS>([&](auto m) { high[m.value] = low[m.value] = V::none(); }); }
-    void chunk(const uint8_t* lines, const int8_t* x) {
-        unrolled<8>([&](auto step) {
-            auto codes = codes_at<V, BITS, step.value>(lines);
-            auto above = V::lookup(high_table, codes), below = V::lookup(low_table, codes);
-            unrolled<ROWS>([&](auto m) {
-                const int8_t* at = x + 4 * (ROWS * step.value + m.value);
-                V::template dot<8>(high[m.value], above, at);
-                V::template dot<7>(low[m.value], below, at);
-            });
+    template <int S>
+    void step(const uint8_t* lines, const int8_t* x) {
+        auto codes = codes_at<V, BITS, S>(lines);
+        auto above = V::lookup(high_table, codes), below = V::lookup(low_table, codes);
+        unrolled<ROWS>([&](auto m) {
+            const int8_t* at = x + 4 * (ROWS * S + m.value);
+            V::template dot<8>(high[m.value], above, at);
+            V::template dot<7>(low[m.value], below, at);
         });
+    }
+    void end() {}
+    void chunk(const uint8_t* lines, const int8_t* x) {
+        unrolled<STEPS>([&](auto s) { step<s.value>(lines, x); });
     }
     typename V::Ints total(int m) { return V::weigh(V::template total<8>(high[m]), V::template total<7>(low[m])); }
 };

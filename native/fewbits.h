@@ -34,7 +34,7 @@ struct Weight {
     int32_t cols;        // inputs
     int32_t padded;      // inputs, filled up to a multiple of `block`
     int32_t bits;        // of a code
-    int32_t group;       // inputs that share a scale: a multiple of `block`, at most `padded`
+    int32_t group;       // inputs that share a scale: a multiple of `block`, at most `padded`; or 4, 8 or 16, with a block of 32
     int32_t block;       // inputs whose activations share a step: 32 or 64
     int32_t scale_type;  // Real
     int32_t zero_type;   // Real; NONE: `zero_value` for all

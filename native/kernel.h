@@ -8,6 +8,9 @@ namespace fewbits {
 
 constexpr int AHEAD = 4096;  // bytes of codes that are asked for before they are needed: past the end of a page
 
+template <class V, int BITS, int ROWS, bool BOOK>
+using AnyBlock = either<BOOK && !V::EXACT_BYTES, ByteBook<V, BITS, ROWS>, Block<V, BITS, ROWS, BOOK>>;
+
 // HALF: scales and zero points are F16, as they mostly are; for one row it pays not to ask each time.
 template <class V, int BITS, int ROWS, bool BOOK, bool HALF>
 static FEWBITS_FLAT void multiply_tile(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t m0) {
@@ -20,8 +23,7 @@ static FEWBITS_FLAT void multiply_tile(const Weight& w, const Product& p, const 
     const bool two = w.block > CHUNK;
     typename V::Floats out[ROWS], part[ROWS];
     const Meta<V, HALF> meta(w, true);
-    using Any = either<BOOK && !V::EXACT_BYTES, ByteBook<V, BITS, ROWS>, Block<V, BITS, ROWS, BOOK>>;
-    either<in_place, InPlace<V, BITS>, Any> block(w);
+    either<in_place, InPlace<V, BITS>, AnyBlock<V, BITS, ROWS, BOOK>> block(w);
     auto chunk = [&] {
         if constexpr (fetch) unrolled<BITS>([&](auto l) { __builtin_prefetch(lines + AHEAD + LINE * l.value); });
         block.chunk(lines, x);
@@ -98,6 +100,77 @@ static FEWBITS_FLAT void multiply_exactly(const Weight& w, const Product& p, con
     unrolled<ROWS>([&](auto m) { finish<V>(w, p, m0 + m.value, tile, out[m.value]); });
 }
 
+// Both for groups of 4, 8 or 16 inputs: a chunk has several scales.
+template <class V, int BITS, int ROWS, bool BOOK>
+static FEWBITS_FLAT void multiply_small_groups(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t m0) {
+    const uint8_t* lines = w.codes + tile * tile_bytes(w);
+    const int8_t* x = a.codes + m0 * a.stride;
+    const float *steps = a.steps + m0, *sums = a.sums + m0;
+    const int quads = w.group / 4;
+    int64_t at = tile * a.groups;
+    typename V::Floats out[ROWS];
+    const Meta<V, false> meta(w, true);
+    AnyBlock<V, BITS, ROWS, BOOK> block(w);
+    unrolled<ROWS>([&](auto m) { out[m.value] = V::zero(); });
+    block.clear();
+    for (int c = 0; c < a.blocks; ++c, lines += BITS * LINE, x += CHUNK * ROWS, steps += a.rows) {
+        unrolled<STEPS>([&](auto s) {
+            block.template step<s.value>(lines, x);
+            if ((s.value + 1) % quads != 0) return;
+            block.end();
+            const auto scale = meta.scale(at), zero = meta.zero(at);
+            unrolled<ROWS>([&](auto m) {
+                const auto part = V::mul(V::all(steps[m.value]), V::floats(block.total(m.value)));
+                out[m.value] = V::fma(scale, V::fnma(zero, V::all(sums[m.value]), part), out[m.value]);
+            });
+            block.clear();
+            ++at, sums += a.rows;
+        });
+    }
+    unrolled<ROWS>([&](auto m) { finish<V>(w, p, m0 + m.value, tile, out[m.value]); });
+}
+
+template <class V, int BITS, bool BOOK>
+static FEWBITS_FLAT void multiply_small_groups_exactly(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t m) {
+    const uint8_t* lines = w.codes + tile * tile_bytes(w);
+    const float* x = a.values + m * a.stride;
+    const int quads = w.group / 4;
+    int64_t g = 0;
+    const Meta<V, false> meta(w, false);
+    const auto values = V::values(w.values);
+    auto out = V::zero(), part = V::zero();
+    for (int c = 0; c < a.blocks; ++c, lines += BITS * LINE, x += CHUNK) {
+        unrolled<STEPS>([&](auto s) {
+            auto codes = codes_at<V, BITS, s.value>(lines);
+            unrolled<4>([&](auto j) {
+                auto ints = V::template byte<j.value>(codes);
+                typename V::Floats weight;
+                if constexpr (BOOK) weight = V::pick(values, ints); else weight = V::floats(ints);
+                part = V::fma(weight, V::all(x[4 * s.value + j.value]), part);
+            });
+            if ((s.value + 1) % quads != 0) return;
+            const int64_t at = tile * a.groups + g;
+            out = V::fma(meta.scale(at), V::fnma(meta.zero(at), V::all(a.sums[g * a.rows + m]), part), out);
+            part = V::zero(), ++g;
+        });
+    }
+    finish<V>(w, p, m, tile, out);
+}
+
+template <class V, int BITS, bool BOOK, int ROWS>
+static void some_rows_of_small_groups(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t m0) {
+    for (; p.m - m0 >= ROWS; m0 += ROWS) multiply_small_groups<V, BITS, ROWS, BOOK>(w, p, a, tile, m0);
+    if constexpr (ROWS > 1) some_rows_of_small_groups<V, BITS, BOOK, ROWS / 2>(w, p, a, tile, m0);
+}
+
+template <class V, int BITS, bool BOOK>
+static void tiles_of_small_groups(const Weight& w, const Product& p, const Activations& a, int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; ++t) {
+        if (!p.exact) some_rows_of_small_groups<V, BITS, BOOK, V::most_rows(8, BOOK)>(w, p, a, t, 0);
+        for (int64_t m = 0; p.exact && m < p.m; ++m) multiply_small_groups_exactly<V, BITS, BOOK>(w, p, a, t, m);
+    }
+}
+
 // All rows of x, as many at a time as there are registers for.
 template <class V, int BITS, bool BOOK, int ROWS>
 static void some_rows(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t m0) {
@@ -124,6 +197,9 @@ static void tiles(const Weight& w, const Product& p, const Activations& a, int64
     }
 }
 
+// Widths that have kernels for groups of 4, 8 and 16: src/fewbits/runtime/cpu/pack.py knows them too.
+constexpr bool has_small_groups(int bits, bool book) { return bits == 4 || (!book && (bits == 2 || bits == 3 || bits == 8)); }
+
 // Call f(bits, whether a codebook) with what the weight has as constants.
 template <class F>
 static inline void by_width(const Weight& w, F&& f) {
@@ -146,7 +222,12 @@ static inline void by_width(const Weight& w, F&& f) {
 
 template <class V>
 static void multiply(const Weight& w, const Product& p, const Activations& a, int64_t first, int64_t last) {
-    by_width(w, [&](auto bits, auto book) { tiles<V, bits.value, bool(book.value)>(w, p, a, first, last); });
+    by_width(w, [&](auto bits, auto book) {
+        if (w.group >= CHUNK) return tiles<V, bits.value, bool(book.value)>(w, p, a, first, last);
+        if constexpr (has_small_groups(bits.value, bool(book.value))) {
+            tiles_of_small_groups<V, bits.value, bool(book.value)>(w, p, a, first, last);
+        }
+    });
 }
 
 }  // namespace fewbits

@@ -105,7 +105,7 @@ void multiply_part(void* calls, int64_t part) {
 int32_t multiply_all(const Task* tasks, int count) {
     Calls all{};
     for (int i = 0; i < count; ++i) {
-        const Kernels* kernels = kernels_for(tasks[i].product);
+        const Kernels* kernels = kernels_for(*tasks[i].weight, tasks[i].product);
         if (kernels == nullptr) return 1;
         if (tasks[i].product.m == 0 || tasks[i].weight->rows == 0) continue;
         all.call[all.count++] = {tasks[i].weight, &tasks[i].product, kernels, {}, 0, 0};

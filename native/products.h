@@ -15,6 +15,6 @@ constexpr int MOST_TASKS = 3;  // of which x is the same: queries, keys and valu
 int32_t multiply_all(const Task* tasks, int count);
 
 // The kernels for a product on this machine; null where there are none.
-const Kernels* kernels_for(const Product& product);
+const Kernels* kernels_for(const Weight& weight, const Product& product);
 
 }  // namespace fewbits

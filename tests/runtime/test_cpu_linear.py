@@ -102,7 +102,26 @@ def test_every_width_on_every_level(scheme: str) -> None:
         check(layer, torch.randn(5, 192), exact=True)
 
 
-@pytest.mark.parametrize("scheme", ["uint4g64", "int8", "uint3g32", "nf4g64"])
+SMALL = [f"{kind}g{group}" for kind in ("uint4", "int8", "uint3", "nf4", "fp4") for group in (4, 8, 16)]
+
+
+@pytest.mark.parametrize("scheme", [*SMALL, "uint2g8z", "uint4g8/q8", "int3g16/bf16"])
+def test_groups_within_a_chunk(scheme: str) -> None:
+    for rows, cols in ((37, 192), (5, 32)):
+        layer = make(scheme, rows, cols)
+        for level in ("avx2", "avxvnni", "avx512", "amx"):
+            cpu.set_level(level)
+            for batch in (1, 2, 7, 16, 45):
+                check(layer, torch.randn(batch, cols))
+            check(layer, torch.randn(5, cols), exact=True)
+
+
+def test_small_groups_without_a_kernel() -> None:
+    for scheme, cols in (("uint4g8", 48), ("uint5g8", 64), ("nf3g16", 64), ("uint4g2", 64)):
+        assert cpu.packed(make(scheme, 8, cols)) is None
+
+
+@pytest.mark.parametrize("scheme", ["uint4g64", "int8", "uint3g32", "nf4g64", "uint4g8"])
 def test_error_is_as_large_as_rounding_makes_it(scheme: str) -> None:
     """Rounding errors are uniform: standard deviation step / sqrt(12). A bound alone would allow 25 times as much."""
     error = check(make(scheme, 64, 1024), torch.randn(64, 1024))
@@ -193,7 +212,7 @@ def test_a8_rounds_as_the_layer_does() -> None:
 
 def test_what_has_no_kernel_is_left_to_the_reference() -> None:
     x = torch.randn(2, 128)
-    for scheme in ("uint4g16", "fp8", "uint4g8o"):
+    for scheme in ("uint5g16", "fp8", "uint4g8o"):
         assert cpu.linear(make(scheme, 32, 128), x) is None
     layer = make("uint4g64", 32, 128)
     assert cpu.linear(layer, x.double()) is None

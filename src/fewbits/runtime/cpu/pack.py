@@ -54,9 +54,17 @@ class Pack:
 
 def fits(format: Format, shape: tuple[int, ...]) -> bool:
     """Whether there is a kernel for a format at a weight's shape."""
-    if format.granularity == "outgroup" or (format.granularity == "group" and format.group % CHUNK):
+    if format.granularity == "outgroup" or (format.granularity == "group" and not _fits_group(format, shape)):
         return False
     return len(shape) == 2 and min(shape) > 0 and (format.bits <= 4 or not format.is_codebook)
+
+
+def _fits_group(format: Format, shape: tuple[int, ...]) -> bool:
+    """Whole chunks, or parts of one in the widths for which that has kernels (native/kernel.h, has_small_groups)."""
+    if format.group % CHUNK == 0:
+        return True
+    width = format.bits == 4 or (format.bits in (2, 3, 8) and not format.is_codebook)
+    return format.group in (4, 8, 16) and width and shape[-1] % CHUNK == 0
 
 
 def pack(tensor: QuantizedTensor) -> Pack | None:
@@ -132,7 +140,7 @@ def _codes(tensor: QuantizedTensor, scales: Sequence[Tensor]) -> tuple[UInt8[Ten
     grain = 2 * CHUNK if cols >= 2 * CHUNK else CHUNK
     padded = cols if tensor.format.granularity == "group" else -(-cols // grain) * grain
     gap = sum(values.element_size() for values in scales) * TILE
-    if tensor.format.granularity != "group" or gap % _line():
+    if tensor.format.granularity != "group" or tensor.format.group % CHUNK or gap % _line():
         gap = 0
     group = padded // groups
     shape = -(-rows // TILE), groups, group * TILE * bits // 8 + gap
