@@ -24,7 +24,7 @@ def limits(found: Limits) -> None:
         "instructions": " ".join(found.features) or "none that kernels are written for",
         "memory": f"{found.memory / MIB / 1024:.1f} GiB; largest cache {found.cache / MIB:.0f} MiB",
         "reads memory": f"{found.bandwidth / 1e9:.1f} GB/s, with one thread {found.bandwidth_1 / 1e9:.1f} GB/s",
-        "kernels": f"{found.kernels}: linear layers of 1 to 8 bits and codebooks up to 4, groups of 32, 64, ... (2, 3, 4, 8 bits: 4, 8, 16 too) or a channel"
+        "kernels": f"{found.kernels}: linear layers of 1 to 8 bits and codebooks up to 4, groups of 4, 8, 16, 32, 64, ... or a channel"
         if found.kernels
         else f"none: {found.why_not}",
     }

@@ -1,6 +1,7 @@
 """The one place that chooses: a kernel that can do this layer on this input, or none.
 
-A kernel is a module with `linear(layer, x) -> Tensor | None`, perhaps also `rows(layer, ids)`; None means "not mine" (device, dtype, format, shape).
+A kernel is a module with `linear(layer, x) -> Tensor | None`, perhaps also `rows(layer, ids)`; None means "not mine" (device,
+dtype, format, shape).
 They are asked in order; none is imported before a tensor on its device comes along. With FEWBITS_KERNELS=0 in the environment
 the CPU's are not asked, and layers are dequantized when they are used (the reference).
 """
