@@ -1,12 +1,13 @@
 """Decoders: which one is taken, what a padded prompt may look at, and that sampling repeats."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 import fewbits
-from fewbits.runtime.decode import Decoder, FusedDecoder, PlainDecoder, _causal, decoder_for, why_not_fused
+from fewbits.runtime.decode import Decoder, FusedDecoder, PlainDecoder, _causal, decoder_for, is_fused, why_not_fused
 from fewbits.runtime.sampling import Sampling
 from tests import tiny
 
@@ -55,14 +56,10 @@ class _Engine:
         self.calls: list[tuple[int, int, float, int, bool]] = []
         self.logits = torch.zeros(tiny.VOCABULARY)
         self.prompts: list[int] = []
-        self.loaded: list[tuple[int, int]] = []
 
     def read(self, ids: torch.Tensor) -> torch.Tensor:
         self.prompts.append(ids.shape[1])
         return torch.zeros(1, tiny.VOCABULARY).index_fill(1, torch.tensor([3]), 1e3)
-
-    def load_cache(self, layers: Any) -> None:
-        self.loaded = [(k.shape[2], v.shape[2]) for k, v in layers]
 
     def decode(self, start: int, steps: int, *, temperature: float, seed: int, logits: bool) -> None:
         self.calls.append((start, steps, temperature, seed, logits))
@@ -76,15 +73,15 @@ def test_bursts_follow_one_another(model: Any) -> None:
     pieces = list(FusedDecoder(model, engine, Sampling(), 3).tokens(ids, None, 8))
     assert [p.shape[1] for p in pieces] == [1, 3, 3, 1]
     assert [call[:2] for call in engine.calls] == [(5, 3), (8, 3), (11, 1)]
-    assert engine.prompts == [5] and not engine.loaded
+    assert engine.prompts == [5]
     assert torch.equal(torch.cat(pieces, dim=1)[0], 3 + torch.arange(8))
 
 
-def test_a_prompt_longer_than_the_window_goes_through_the_model(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_window_would_cut_is_not_fused(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SimpleNamespace(max_len=256, dtype=model.dtype, device=model.device)
+    monkeypatch.setattr("fewbits.runtime.step.StepEngine", lambda *_, **__: made)
     monkeypatch.setattr(model.config, "sliding_window", 4, raising=False)
-    engine = _Engine()
-    list(FusedDecoder(model, engine, Sampling(), 3).tokens(tiny.tokens(1, 5), None, 4))
-    assert engine.loaded == [(5, 5)] * 2 and not engine.prompts
+    assert is_fused(model, 4) and not is_fused(model, 5)
 
 
 def test_cut_draws_are_made_from_the_logits_one_by_one(model: Any) -> None:

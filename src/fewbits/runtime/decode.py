@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from fewbits.runtime.sampling import Sampling
@@ -131,7 +131,7 @@ class FusedDecoder:
         """As many steps a launch as are left, `burst` at most."""
         generator = torch.Generator(ids.device).manual_seed(self.sampling.seed)
         with torch.inference_mode():
-            token = self.sampling.choose(self._read(ids), generator)[:, None]
+            token = self.sampling.choose(self.engine.read(ids), generator)[:, None]
         yield token
         at, end = ids.shape[1], ids.shape[1] + count - 1
         self.engine.tokens[at] = token[0, 0]
@@ -144,15 +144,6 @@ class FusedDecoder:
                 self.engine.tokens[at + 1] = self.sampling.choose(self.engine.logits[None], generator)[0]
             yield self.engine.tokens[at + 1 : at + 1 + steps][None].long()
             at += steps
-
-    def _read(self, ids: Int[Tensor, "1 n"]) -> Float[Tensor, "1 vocabulary"]:
-        """Logits after the prompt, whose keys and values the engine then has."""
-        window = getattr(self.model.config, "sliding_window", None)
-        if window is None or ids.shape[1] <= window:
-            return self.engine.read(ids)
-        out = self.model(input_ids=ids, use_cache=True, logits_to_keep=1)
-        self.engine.load_cache([(layer.keys, layer.values) for layer in out.past_key_values.layers])
-        return out.logits[:, -1]
 
 
 def decoder_for(model: Any, batch: int, length: int, sampling: Sampling, *, burst: int = BURST) -> Decoder:
@@ -196,8 +187,11 @@ def is_fused(model: Any, length: int) -> bool:
 def _engine(model: Any, length: int) -> Any:
     """The model's step engine, made when first needed or when a longer cache is."""
     from fewbits.runtime.step import StepEngine
-    from fewbits.runtime.structure import UnknownStructure, recognise
+    from fewbits.runtime.structure import UnknownStructure, recognise, window_of
 
+    window = window_of(model.config)
+    if window is not None and length > window:
+        return None
     known = model.__dict__.get(_ENGINE)
     if known is not None and known.max_len >= length and known.dtype == model.dtype and known.device == model.device:
         return known

@@ -108,6 +108,11 @@ def recognise(model: Any) -> Structure:
     )
 
 
+def window_of(config: Any) -> int | None:
+    """How many tokens each looks at, itself and those before it; None: all. Shorter sequences do not notice."""
+    return getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+
+
 def _no_surprises(config: Any) -> None:
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type", "default") not in ("default", "linear", "llama3", "yarn"):

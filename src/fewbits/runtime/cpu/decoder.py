@@ -17,7 +17,7 @@ from fewbits.runtime.cpu.linear import linear
 from fewbits.runtime.cpu.step import Cache, NativeStep, NoKernel
 from fewbits.runtime.cpu.switch import running
 from fewbits.runtime.sampling import Sampling
-from fewbits.runtime.structure import ACTIVATIONS, Block, Structure, UnknownStructure, recognise
+from fewbits.runtime.structure import ACTIVATIONS, Block, Structure, UnknownStructure, recognise, window_of
 
 
 class CpuDecoder:
@@ -51,7 +51,7 @@ class CpuStep:
     """A model's step for one token: `step(token, at)` gives the logits that follow token number `at`."""
 
     def __init__(self, structure: Structure, config: Any, length: int) -> None:
-        _check_attention(config)
+        _check_attention(config, length)
         s = self.structure = structure
         shape = s.kv_heads, length, s.head_dim
         self.caches = [Cache(keys=torch.zeros(shape), values=torch.zeros(shape)) for _ in s.blocks]
@@ -122,11 +122,11 @@ class _Layer:
         return torch.bmm(scores.softmax(-1), values).view(1, -1)
 
 
-def _check_attention(config: Any) -> None:
+def _check_attention(config: Any, length: int) -> None:
     """Every token looks at all before it, and at nothing else."""
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    window = window_of(config)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if window is not None or kinds != {"full_attention"}:
+    if (window is not None and length > window) or kinds - {"full_attention", "sliding_attention"}:
         raise UnknownStructure("its attention looks at a window")
     if getattr(config, "attn_logit_softcapping", None) or getattr(config, "scale_attn_by_inverse_layer_idx", False):
         raise UnknownStructure("its attention changes the scores")
