@@ -28,8 +28,13 @@ bool alike(const Call& a, const Call& b) {
            a.weight->block == b.weight->block && a.kernels == b.kernels && a.product->one_step == b.product->one_step;
 }
 
-// Bytes that the activations of a call take, and where they lie in the memory given.
-size_t lay_out(Call& call, uint8_t* memory) {
+// How the activations of a call lie, and the bytes that their codes, their steps and their sums take.
+struct Sizes {
+    size_t codes, steps, sums;
+    size_t whole() const { return (codes + steps + sums + LINE - 1) / LINE * LINE; }
+};
+
+Sizes lay_out(Call& call) {
     const Weight& w = *call.weight;
     const Product& p = *call.product;
     Activations& a = call.activations;
@@ -37,25 +42,31 @@ size_t lay_out(Call& call, uint8_t* memory) {
     const int64_t m = a.rows = a.tiled ? (p.m + 15) / 16 * 16 : p.m;
     a.blocks = w.padded / w.block, a.groups = w.padded / w.group;
     a.stride = w.padded;
-    const size_t codes = size_t(m) * a.stride * (p.exact ? 4 : 1), steps = size_t(m) * a.blocks * 4, sums = size_t(m) * a.groups * 4;
+    return {size_t(m) * a.stride * (p.exact ? 4 : 1), size_t(m) * a.blocks * 4, size_t(m) * a.groups * 4};
+}
+
+// Put them into memory; returns what is left of it.
+uint8_t* place(Activations& a, const Sizes& sizes, uint8_t* memory) {
     a.codes = reinterpret_cast<int8_t*>(memory), a.values = reinterpret_cast<float*>(memory);
-    a.steps = reinterpret_cast<float*>(memory + codes), a.sums = reinterpret_cast<float*>(memory + codes + steps);
-    return (codes + steps + sums + LINE - 1) / LINE * LINE;
+    a.steps = reinterpret_cast<float*>(memory + sizes.codes);
+    a.sums = reinterpret_cast<float*>(memory + sizes.codes + sizes.steps);
+    return memory + sizes.whole();
 }
 
 bool make_room(Calls& all) {
+    Sizes sizes[MOST_TASKS] = {};
     size_t bytes = 0;
     for (int i = 0; i < all.count; ++i) {
         Call& call = all.call[i];
         call.rounded_by = i;
         for (int j = i - 1; j >= 0; --j) if (alike(call, all.call[j])) call.rounded_by = j;
-        if (call.rounded_by == i) bytes += lay_out(call, nullptr);
+        if (call.rounded_by == i) bytes += (sizes[i] = lay_out(call)).whole();
     }
     uint8_t* memory = scratch.get(bytes);
     if (memory == nullptr) return false;
     for (int i = 0; i < all.count; ++i) {
         Call& call = all.call[i];
-        if (call.rounded_by == i) memory += lay_out(call, memory);
+        if (call.rounded_by == i) memory = place(call.activations, sizes[i], memory);
         else call.activations = all.call[call.rounded_by].activations;
     }
     return true;
