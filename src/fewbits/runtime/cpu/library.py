@@ -4,9 +4,10 @@ It knows nothing of PyTorch and is called through ctypes, so one build serves ev
 """
 
 import ctypes
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from fewbits.errors import FewbitsError
 
@@ -69,6 +70,24 @@ def load() -> ctypes.CDLL:
         raise FewbitsError(f"{LIBRARY.name} was built from other sources")
     library.fewbits_use_gomp(_gomp())
     return library
+
+
+def entry(name: str, *arguments: type, sizes: Mapping[str, type[ctypes.Structure]]) -> Any:
+    """A function of the library that takes such arguments. `sizes`: the functions that tell its structures' sizes, and ours.
+
+    Raises FewbitsError if the library was built from other sources.
+    """
+    library = load()
+    for told_by, structure in sizes.items():
+        tell = getattr(library, told_by, None)
+        if tell is None:
+            raise FewbitsError(f"{LIBRARY.name} was built from older sources")
+        tell.restype = ctypes.c_int64
+        if tell() != ctypes.sizeof(structure):
+            raise FewbitsError(f"{LIBRARY.name} was built from other sources")
+    function = getattr(library, name)
+    function.argtypes = arguments
+    return function
 
 
 def _gomp() -> int | None:

@@ -4,14 +4,13 @@ import ctypes
 from dataclasses import dataclass
 from functools import cache
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from fewbits.codebooks import codebook
-from fewbits.errors import FewbitsError
 from fewbits.formats import META_BLOCK, Format
 from fewbits.runtime.cpu import library
 from fewbits.runtime.cpu.linear import Forgotten, is_traced
@@ -91,9 +90,7 @@ def _looked_up(held: _Held, ids: Int[Tensor, " n"]) -> Float[Tensor, "n cols"] |
         return None
     ids = ids.long().contiguous()
     out = torch.empty(ids.shape[0], held.table.cols)
-    failed = _library().fewbits_lookup(
-        ctypes.addressof(held.table), ids.data_ptr(), ids.shape[0], out.data_ptr(), torch.get_num_threads()
-    )
+    failed = _lookup()(ctypes.addressof(held.table), ids.data_ptr(), ids.shape[0], out.data_ptr(), torch.get_num_threads())
     if failed == _NO_SUCH_ROW:
         raise IndexError(f"index out of range: rows are 0 to {held.table.rows - 1}")
     return None if failed else out
@@ -139,14 +136,7 @@ def _grid(name: str, weight: QuantizedTensor) -> _Grid:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    """The library with this module's entry. Raises FewbitsError if it was built from other sources."""
-    loaded = library.load()
-    if not hasattr(loaded, "fewbits_lookup"):
-        raise FewbitsError(f"{library.LIBRARY.name} was built from older sources")
+def _lookup() -> Any:
     pointer, integer = ctypes.c_void_p, ctypes.c_int32
-    loaded.fewbits_lookup.argtypes = [pointer, pointer, ctypes.c_int64, pointer, integer]
-    loaded.fewbits_table_size.restype = ctypes.c_int64
-    if loaded.fewbits_table_size() != ctypes.sizeof(_Table):
-        raise FewbitsError(f"{library.LIBRARY.name} was built from other sources")
-    return loaded
+    sizes = {"fewbits_table_size": _Table}
+    return library.entry("fewbits_lookup", pointer, pointer, ctypes.c_int64, pointer, integer, sizes=sizes)

@@ -7,12 +7,12 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fewbits.errors import FewbitsError
 from fewbits.layers import QuantizedLinear
 from fewbits.runtime.cpu import library
 from fewbits.runtime.cpu.linear import exactly, packed
@@ -78,7 +78,7 @@ class NativeStep:
     def __post_init__(self) -> None:
         if not library.available():
             raise NoKernel("the library is not there")
-        s, self._step = self.structure, _library().fewbits_step
+        s, self._step = self.structure, _step()
         self.head_is_in = _has_kernel(s.head)
         layers = (_Layer * len(s.blocks))(*map(self._layer, s.blocks, self.caches))
         cos, sin = self.turns or (None, None)
@@ -160,15 +160,7 @@ def _is_merged(block: Block) -> bool:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    """The library with this module's entry. Raises FewbitsError if it was built from other sources."""
-    loaded = library.load()
-    if not hasattr(loaded, "fewbits_step"):
-        raise FewbitsError(f"{library.LIBRARY.name} was built from older sources")
+def _step() -> Any:
     pointer, integer = ctypes.c_void_p, ctypes.c_int32
-    loaded.fewbits_step.argtypes = [pointer, pointer, pointer, ctypes.c_int64, integer, integer]
-    for size, structure in ((loaded.fewbits_decoder_size, _Decoder), (loaded.fewbits_layer_size, _Layer)):
-        size.restype = ctypes.c_int64
-        if size() != ctypes.sizeof(structure):
-            raise FewbitsError(f"{library.LIBRARY.name} was built from other sources")
-    return loaded
+    sizes = {"fewbits_decoder_size": _Decoder, "fewbits_layer_size": _Layer}
+    return library.entry("fewbits_step", pointer, pointer, pointer, ctypes.c_int64, integer, integer, sizes=sizes)
