@@ -28,12 +28,26 @@ static float step_of_row(const Weight& w, const Product& p, int64_t row) {
     return step_of_top(V::top(most));
 }
 
-// Rows of x are taken `most_rows` at a time, then half as many, and so on: the first row and the size of the lot of a row.
+// Rows of x are taken in lots: the first row and the size of the lot of a row.
 struct Lot { int64_t first, size; };
+
+constexpr int smaller(int a, int b) { return a < b ? a : b; }
+
+// In panels lots are as even as they go, and as few.
+template <class V>
+static inline int64_t even_lot(const Weight& w, int64_t m) { return ceil_div(m, ceil_div(m, V::most_rows(w.bits, w.is_codebook != 0))); }
+
+// Else `most_rows` at a time, then half as many, and so on.
 template <class V>
 static inline Lot lot_of(const Weight& w, int64_t row, int64_t m) {
-    int64_t first = 0;
-    for (int64_t size = V::most_rows(w.group < CHUNK ? 8 : w.bits, w.is_codebook != 0); size > 1; size /= 2) {
+    int64_t first = 0, most = V::most_rows(w.bits, w.is_codebook != 0);
+    if (w.group < CHUNK) most = smaller(most, V::SMALL_GROUP_ROWS);
+    else if (V::few_rows(w.bits) > 0) {
+        const int64_t size = even_lot<V>(w, m);
+        first = row / size * size;
+        return {first, m - first < size ? m - first : size};
+    }
+    for (int64_t size = most; size > 1; size /= 2) {
         int64_t end = first + (m - first) / size * size;
         if (row < end) return {row - (row - first) % size, size};
         first = end;
@@ -128,11 +142,9 @@ static void quantize(const Weight& w, const Product& p, const Activations& a, in
     else quantize_rows<V>(w, p, a, lot, row, count);
 }
 
-// The inputs of a row as they are, and their sums, where groups are small.
-template <class V>
-static void take_small_groups(const Weight& w, const Product& p, const Activations& a, int64_t row) {
-    float* values = a.values + row * a.stride;
-    for (int64_t k = 0; k < w.padded; k += TILE) V::store(values + k, inputs<V>(p, row, k, w.cols));
+// The sum of each group of a row's values.
+static inline void sum_groups(const Weight& w, const Activations& a, int64_t row) {
+    const float* values = a.values + row * a.stride;
     for (int64_t g = 0, k = 0; g < a.groups; ++g) {
         float sum = 0;
         for (const int64_t end = k + w.group; k < end; ++k) sum += values[k];
@@ -140,19 +152,17 @@ static void take_small_groups(const Weight& w, const Product& p, const Activatio
     }
 }
 
+// The inputs of a row as they are: where a row shares a step (`a8`), the layer has rounded them.
+template <class V>
+static void take(const Weight& w, const Product& p, const Activations& a, int64_t row) {
+    for (int64_t k = 0; k < w.padded; k += TILE) V::store(a.values + row * a.stride + k, inputs<V>(p, row, k, w.cols));
+    if (p.m == 1) sum_groups(w, a, row);
+}
+
 template <class V>
 static void prepare(const Weight& w, const Product& p, const Activations& a, int64_t row) {
-    if (!p.exact) return quantize<V>(w, p, a, row);
-    if (w.group < CHUNK) return take_small_groups<V>(w, p, a, row);
-    for (int g = 0; g < a.groups; ++g) {
-        auto sum = V::zero();
-        for (int64_t k = int64_t(g) * w.group; k < int64_t(g + 1) * w.group; k += TILE) {
-            auto v = inputs<V>(p, row, k, w.cols);
-            V::store(a.values + row * a.stride + k, v);
-            sum = V::add(sum, v);
-        }
-        a.sums[g * a.rows + row] = V::sum(sum);
-    }
+    if (a.in_float) take<V>(w, p, a, row);
+    else quantize<V>(w, p, a, row);
 }
 
 }  // namespace fewbits

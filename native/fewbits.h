@@ -72,10 +72,11 @@ struct Activations {
     int8_t* codes;     // [m / rows at a time][stride / 4][rows at a time][4]
     float* steps;      // [blocks][rows]
     float* sums;       // [groups][rows]: sum of step * code over a group of inputs
-    float* values;     // [m][stride]: as floats, where the product is exact
+    float* values;     // [m][stride]: as floats, where they are multiplied in float
     int64_t stride, rows;  // `rows`: m, filled up to a multiple of 16
     int32_t blocks, groups;
     bool tiled;        // the codes lie as [m / 16][blocks][16][block], for AMX
+    bool in_float;     // there are no codes: only values, and sums of one row
 };
 
 // What a set of instructions offers.
@@ -83,6 +84,7 @@ struct Kernels {
     void (*quantize)(const Weight&, const Product&, const Activations&, int64_t row);
     void (*multiply)(const Weight&, const Product&, const Activations&, int64_t first_tile, int64_t last_tile);
     bool tiled;  // how activations are to lie
+    int64_t small_group_rows;  // with groups below a chunk, more rows than that are multiplied in float: that is faster
 };
 
 // Those that an older compiler cannot make are not there.

@@ -2,11 +2,15 @@
 // units that are compiled for different machines, so all is a template of V or static, and no standard header is used.
 #pragma once
 #include "activations.h"
+#include "float_panel.h"
 #include "streams.h"
 
 namespace fewbits {
 
 constexpr int AHEAD = 4096;  // bytes of codes that are asked for before they are needed: past the end of a page
+
+// Widths that have kernels for groups of 4, 8 and 16: src/fewbits/runtime/cpu/pack.py knows them too.
+constexpr bool has_small_groups(int bits, bool book) { return bits == 4 || (!book && (bits == 2 || bits == 3 || bits == 8)); }
 
 template <class V, int BITS, int ROWS, bool BOOK>
 using AnyBlock = either<BOOK && !V::EXACT_BYTES, ByteBook<V, BITS, ROWS>, Block<V, BITS, ROWS, BOOK>>;
@@ -64,40 +68,31 @@ static FEWBITS_FLAT void multiply_tile(const Weight& w, const Product& p, const 
     unrolled<ROWS>([&](auto m) { finish<V>(w, p, m0 + m.value, tile, out[m.value]); });
 }
 
-// The same with the activations as they are.
-template <class V, int BITS, int ROWS, bool BOOK>
-static FEWBITS_FLAT void multiply_exactly(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t m0) {
+// The same with one row of activations as they are.
+template <class V, int BITS, bool BOOK>
+static FEWBITS_FLAT void multiply_exactly(const Weight& w, const Product& p, const Activations& a, int64_t tile) {
     const uint8_t* lines = w.codes + tile * tile_bytes(w);
-    const float *x = a.values + m0 * a.stride, *sums = a.sums + m0;
-    typename V::Floats out[ROWS], part[ROWS];
+    const float* x = a.values;
     const Meta<V, false> meta(w, false);
     const auto values = V::values(w.values);
-    unrolled<ROWS>([&](auto m) { out[m.value] = V::zero(); });
-    for (int g = 0; g < a.groups; ++g) {
-        unrolled<ROWS>([&](auto m) { part[m.value] = V::zero(); });
+    auto out = V::zero();
+    for (int g = 0; g < a.groups; ++g, lines += w.gap) {
+        auto part = V::zero();
         for (int c = 0; c < w.group / CHUNK; ++c, lines += BITS * LINE, x += CHUNK) {
-            unrolled<8>([&](auto step) {
+            unrolled<STEPS>([&](auto step) {
                 auto codes = codes_at<V, BITS, step.value>(lines);
                 unrolled<4>([&](auto j) {
                     auto ints = V::template byte<j.value>(codes);
                     typename V::Floats weight;
                     if constexpr (BOOK) weight = V::pick(values, ints); else weight = V::floats(ints);
-                    unrolled<ROWS>([&](auto m) {
-                        auto v = V::all(x[m.value * a.stride + 4 * step.value + j.value]);
-                        part[m.value] = V::fma(weight, v, part[m.value]);
-                    });
+                    part = V::fma(weight, V::all(x[4 * step.value + j.value]), part);
                 });
             });
         }
         const int64_t at = tile * a.groups + g;
-        auto scale = meta.scale(at), zero = meta.zero(at);
-        lines += w.gap;
-        unrolled<ROWS>([&](auto m) {
-            auto sum = V::fnma(zero, V::all(sums[g * a.rows + m.value]), part[m.value]);
-            out[m.value] = V::fma(scale, sum, out[m.value]);
-        });
+        out = V::fma(meta.scale(at), V::fnma(meta.zero(at), V::all(a.sums[g]), part), out);
     }
-    unrolled<ROWS>([&](auto m) { finish<V>(w, p, m0 + m.value, tile, out[m.value]); });
+    finish<V>(w, p, 0, tile, out);
 }
 
 // Both for groups of 4, 8 or 16 inputs: a chunk has several scales.
@@ -131,9 +126,9 @@ static FEWBITS_FLAT void multiply_small_groups(const Weight& w, const Product& p
 }
 
 template <class V, int BITS, bool BOOK>
-static FEWBITS_FLAT void multiply_small_groups_exactly(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t m) {
+static FEWBITS_FLAT void multiply_small_groups_exactly(const Weight& w, const Product& p, const Activations& a, int64_t tile) {
     const uint8_t* lines = w.codes + tile * tile_bytes(w);
-    const float* x = a.values + m * a.stride;
+    const float* x = a.values;
     const int quads = w.group / 4;
     int64_t g = 0;
     const Meta<V, false> meta(w, false);
@@ -150,55 +145,61 @@ static FEWBITS_FLAT void multiply_small_groups_exactly(const Weight& w, const Pr
             });
             if ((s.value + 1) % quads != 0) return;
             const int64_t at = tile * a.groups + g;
-            out = V::fma(meta.scale(at), V::fnma(meta.zero(at), V::all(a.sums[g * a.rows + m]), part), out);
+            out = V::fma(meta.scale(at), V::fnma(meta.zero(at), V::all(a.sums[g]), part), out);
             part = V::zero(), ++g;
         });
     }
-    finish<V>(w, p, m, tile, out);
+    finish<V>(w, p, 0, tile, out);
 }
 
-template <class V, int BITS, bool BOOK, int ROWS>
-static void some_rows_of_small_groups(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t m0) {
-    for (; p.m - m0 >= ROWS; m0 += ROWS) multiply_small_groups<V, BITS, ROWS, BOOK>(w, p, a, tile, m0);
-    if constexpr (ROWS > 1) some_rows_of_small_groups<V, BITS, BOOK, ROWS / 2>(w, p, a, tile, m0);
-}
-
-template <class V, int BITS, bool BOOK>
-static void tiles_of_small_groups(const Weight& w, const Product& p, const Activations& a, int64_t first, int64_t last) {
-    for (int64_t t = first; t < last; ++t) {
-        if (!p.exact) some_rows_of_small_groups<V, BITS, BOOK, V::most_rows(8, BOOK)>(w, p, a, t, 0);
-        for (int64_t m = 0; p.exact && m < p.m; ++m) multiply_small_groups_exactly<V, BITS, BOOK>(w, p, a, t, m);
-    }
-}
-
-// All rows of x, as many at a time as there are registers for.
-template <class V, int BITS, bool BOOK, int ROWS>
+// All rows of x, as many at a time as there are registers for, then half as many, and so on ...
+template <class V, int BITS, bool BOOK, int ROWS, bool SMALL>
 static void some_rows(const Weight& w, const Product& p, const Activations& a, int64_t tile, int64_t m0) {
     const bool half = ROWS == 1 && has_half_meta(w);
     for (; p.m - m0 >= ROWS; m0 += ROWS) {
-        if (half) multiply_tile<V, BITS, ROWS, BOOK, ROWS == 1>(w, p, a, tile, m0);
+        if constexpr (SMALL) multiply_small_groups<V, BITS, ROWS, BOOK>(w, p, a, tile, m0);
+        else if (half) multiply_tile<V, BITS, ROWS, BOOK, ROWS == 1>(w, p, a, tile, m0);
         else multiply_tile<V, BITS, ROWS, BOOK, false>(w, p, a, tile, m0);
     }
-    if constexpr (ROWS > 1) some_rows<V, BITS, BOOK, ROWS / 2>(w, p, a, tile, m0);
+    if constexpr (ROWS > 1) some_rows<V, BITS, BOOK, ROWS / 2, SMALL>(w, p, a, tile, m0);
+}
+
+// ... or up to ROWS at once.
+template <class V, int BITS, bool BOOK, int ROWS>
+static void few_rows(const Weight& w, const Product& p, const Activations& a, int64_t tile) {
+    if (ROWS == 1 || p.m == ROWS) some_rows<V, BITS, BOOK, ROWS, false>(w, p, a, tile, 0);
+    else few_rows<V, BITS, BOOK, ROWS == 1 ? 1 : ROWS - 1>(w, p, a, tile);
 }
 
 template <class V, int BITS, bool BOOK>
-static void some_rows_exactly(const Weight& w, const Product& p, const Activations& a, int64_t tile) {
-    int64_t m0 = 0;
-    for (; p.m - m0 >= 4; m0 += 4) multiply_exactly<V, BITS, 4, BOOK>(w, p, a, tile, m0);
-    for (; m0 < p.m; ++m0) multiply_exactly<V, BITS, 1, BOOK>(w, p, a, tile, m0);
+static void all_rows(const Weight& w, const Product& p, const Activations& a, int64_t tile) {
+    constexpr int few = V::few_rows(BITS), most = V::most_rows(BITS, BOOK);
+    if (w.group < CHUNK) {
+        if constexpr (has_small_groups(BITS, BOOK)) {
+            some_rows<V, BITS, BOOK, smaller(most, V::SMALL_GROUP_ROWS), true>(w, p, a, tile, 0);
+        }
+    } else if constexpr (few == 0) {
+        some_rows<V, BITS, BOOK, most, false>(w, p, a, tile, 0);
+    } else {
+        if (p.m > few) in_panels<V, BITS, BOOK>(w, p, a, tile);
+        else few_rows<V, BITS, BOOK, few>(w, p, a, tile);
+    }
+}
+
+template <class V, int BITS, bool BOOK>
+static void all_rows_exactly(const Weight& w, const Product& p, const Activations& a, int64_t tile) {
+    if (p.m > 1) return in_float_panels<V, BITS, BOOK>(w, p, a, tile);
+    if (w.group >= CHUNK) return multiply_exactly<V, BITS, BOOK>(w, p, a, tile);
+    if constexpr (has_small_groups(BITS, BOOK)) multiply_small_groups_exactly<V, BITS, BOOK>(w, p, a, tile);
 }
 
 template <class V, int BITS, bool BOOK>
 static void tiles(const Weight& w, const Product& p, const Activations& a, int64_t first, int64_t last) {
     for (int64_t t = in_streams<V, BITS, BOOK>(w, p, a, first, last); t < last; ++t) {
-        if (p.exact) some_rows_exactly<V, BITS, BOOK>(w, p, a, t);
-        else some_rows<V, BITS, BOOK, V::most_rows(BITS, BOOK)>(w, p, a, t, 0);
+        if (a.in_float) all_rows_exactly<V, BITS, BOOK>(w, p, a, t);
+        else all_rows<V, BITS, BOOK>(w, p, a, t);
     }
 }
-
-// Widths that have kernels for groups of 4, 8 and 16: src/fewbits/runtime/cpu/pack.py knows them too.
-constexpr bool has_small_groups(int bits, bool book) { return bits == 4 || (!book && (bits == 2 || bits == 3 || bits == 8)); }
 
 // Call f(bits, whether a codebook) with what the weight has as constants.
 template <class F>
@@ -222,12 +223,7 @@ static inline void by_width(const Weight& w, F&& f) {
 
 template <class V>
 static void multiply(const Weight& w, const Product& p, const Activations& a, int64_t first, int64_t last) {
-    by_width(w, [&](auto bits, auto book) {
-        if (w.group >= CHUNK) return tiles<V, bits.value, bool(book.value)>(w, p, a, first, last);
-        if constexpr (has_small_groups(bits.value, bool(book.value))) {
-            tiles_of_small_groups<V, bits.value, bool(book.value)>(w, p, a, first, last);
-        }
-    });
+    by_width(w, [&](auto bits, auto book) { tiles<V, bits.value, bool(book.value)>(w, p, a, first, last); });
 }
 
 }  // namespace fewbits

@@ -41,8 +41,9 @@ Sizes lay_out(Call& call) {
     a.tiled = call.kernels->tiled;
     const int64_t m = a.rows = a.tiled ? (p.m + 15) / 16 * 16 : p.m;
     a.blocks = w.padded / w.block, a.groups = w.padded / w.group;
-    a.stride = w.padded;
-    return {size_t(m) * a.stride * (p.exact ? 4 : 1), size_t(m) * a.blocks * 4, size_t(m) * a.groups * 4};
+    a.in_float = p.exact || (w.group < CHUNK && p.m > call.kernels->small_group_rows);
+    a.stride = w.padded + (a.in_float ? TILE : 0);  // rows that lie a power of two apart share few lines of a cache
+    return {size_t(m) * a.stride * (a.in_float ? 4 : 1), size_t(m) * a.blocks * 4, size_t(m) * a.groups * 4};
 }
 
 // Put them into memory; returns what is left of it.

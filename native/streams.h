@@ -60,7 +60,7 @@ template <class V, int BITS, bool BOOK>
 static int64_t in_streams(const Weight& w, const Product& p, const Activations& a, int64_t first, int64_t last) {
     if constexpr (V::STREAMS > 1 && !BOOK) {  // codebooks wait for their look-ups, not for memory
         const bool one_stream_a_tile = w.gap > 0 || a.groups == 1;  // else scales and zero points would be streams too: too many
-        if (p.m > 1 || p.exact || !one_stream_a_tile) return first;
+        if (p.m > 1 || a.in_float || w.group < CHUNK || !one_stream_a_tile) return first;
         const int64_t apart = (last - first) / V::STREAMS;
         for (int64_t t = first; t < first + apart; ++t) {
             if (has_half_meta(w)) multiply_streams<V, BITS, true>(w, p, a, t, apart);

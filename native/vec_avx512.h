@@ -11,6 +11,8 @@ struct V {
     // Rows of x at a time: sums, parts and answers of so many stay in registers.
     static constexpr int most_rows(int, bool) { return FEWBITS_SANITIZED ? 2 : 8; }
     static constexpr int STREAMS = 1;  // more were not measured with AVX-512 yet
+    static constexpr int few_rows(int) { return 0; }  // no panels: measured with AVX2 alone
+    static constexpr int SMALL_GROUP_ROWS = 1 << 30, FLOAT_ROWS = FEWBITS_SANITIZED ? 2 : 12;
     static constexpr bool EXACT_BYTES = true;  // dot<8> takes all bytes, and loses nothing
     static constexpr float OFFSET8 = 0;   // what dot<8> subtracts from a code
     using Bytes = __m512i;
@@ -52,6 +54,7 @@ struct V {
     static Floats floats(Ints v) { return _mm512_cvtepi32_ps(v); }
     static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
     static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+    static Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
     static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
     static Floats fnma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
     // Byte J of each output's four, as floats, or as what a codebook says.

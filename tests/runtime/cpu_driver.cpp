@@ -202,6 +202,7 @@ int main() {
                     if (!one(bits, book, 16, 96, 32, m, threads, m == 9, !inside)) return 1;
                     if (!one(bits, book, 5, 45, 0, m, threads, false, false)) return 1;
                     if (!one(bits, book, 21, 96, m % 2 ? 8 : 16, m, threads, m == 9, false)) return 1;
+                    if (m == 37 && !one(bits, book, 16, 576, 64, 67, threads, inside, inside)) return 1;  // more than a panel
                     if (m == 1 && !one(bits, book, 700, 256, 128, m, threads, false, inside)) return 1;
                     if (m == 1 && !one(bits, book, 300, 128, 64, m, 1, false, !inside)) return 1;
                     done += 4;

@@ -19,12 +19,13 @@ def multiply(
 ) -> Float[Tensor, "*batch o"]:
     """`x` times a packed weight, plus bias. `exact`: with the activations as they are, in f32. Raises MemoryError."""
     flat = x if x.dim() == 2 else x.reshape(-1, weight.cols)
-    rows, stride = flat.shape[0], flat.stride(0)
-    if flat.stride(1) != 1:
+    rows = len(flat)
+    stride, step = flat.stride()
+    if step != 1:
         flat, stride = flat.contiguous(), weight.cols
     if bias is not None and not bias.is_contiguous():
         bias = bias.contiguous()
-    out = torch.empty((*x.shape[:-1], weight.rows), dtype=x.dtype)
+    out = flat.new_empty((rows, weight.rows))  # torch.empty with a dtype takes 1 us longer
     failed = library.load().fewbits_linear(
         weight.address,
         flat.data_ptr(),
@@ -39,7 +40,7 @@ def multiply(
     )
     if failed:
         raise MemoryError(f"no memory to round {rows} x {weight.cols} activations")
-    return out
+    return out if flat is x else out.view(*x.shape[:-1], weight.rows)
 
 
 @torch.library.custom_op("fewbits::cpu_linear", mutates_args=(), device_types="cpu")
