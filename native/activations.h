@@ -88,22 +88,32 @@ struct BlockOfX {
 
 constexpr int ABREAST = 4;  // rows whose codes are written together: one at a time would go through a whole lot in the cache
 
-// The codes, steps and sums of some rows from `row` on.
+// Where the codes of a row lie: that of input k, a multiple of the block, at `start + k * spread`, and from one four to the next
+// of the block it is `between` bytes.
+struct Place { int64_t start, spread, between; };
+
+static inline Place in_lot(const Activations& a, const Lot& lot, int64_t row) {
+    return {lot.first * a.stride + (row - lot.first) * 4, lot.size, 4 * lot.size};
+}
+
+static inline Place in_tile(const Weight& w, const Activations& a, int64_t row) {
+    return {row / 16 * 16 * a.stride + row % 16 * w.block, 16, 4};
+}
+
+// The codes, steps and sums of some rows from `row` on; those of the rows after the first lie 4 bytes on each.
 template <class V>
-static void quantize_rows(const Weight& w, const Product& p, const Activations& a, const Lot& lot, int64_t row, int64_t count) {
-    const int64_t within = (row - lot.first) * (a.tiled ? w.block : 4), spread = a.tiled ? 16 : lot.size;
-    const int64_t between = a.tiled ? 4 : 4 * lot.size;
+static void quantize_rows(const Weight& w, const Product& p, const Activations& a, const Place& place, int64_t row, int64_t count) {
     float row_step[ABREAST], group_sum[ABREAST];
     for (int64_t r = 0; r < count; ++r) row_step[r] = p.one_step ? step_of_row<V>(w, p, row + r) : 0;
     for (int g = 0, b = 0; g < a.groups; ++g) {
         for (int64_t r = 0; r < count; ++r) group_sum[r] = 0;
         for (int i = 0; i < w.group / w.block; ++i, ++b) {
             const int64_t from = int64_t(b) * w.block;
-            int8_t* codes = a.codes + lot.first * a.stride + from * spread + within;
+            int8_t* codes = a.codes + place.start + from * place.spread;
             for (int64_t r = 0; r < count; ++r) {
                 const BlockOfX<V> x(w, p, row + r, from);
                 const float step = p.one_step ? row_step[r] : x.step();
-                group_sum[r] += step * float(x.round(step, w.block, codes + 4 * r, between));
+                group_sum[r] += step * float(x.round(step, w.block, codes + 4 * r, place.between));
                 a.steps[b * a.rows + row + r] = step;
             }
         }
@@ -113,33 +123,33 @@ static void quantize_rows(const Weight& w, const Product& p, const Activations& 
 
 // The same where a block has several groups: it is a chunk then.
 template <class V>
-static void quantize_small_groups(const Weight& w, const Product& p, const Activations& a, const Lot& lot, int64_t row, int64_t count) {
-    const int64_t within = (row - lot.first) * 4, between = 4 * lot.size;
+static void quantize_small_groups(const Weight& w, const Product& p, const Activations& a, const Place& place, int64_t row, int64_t count) {
     for (int64_t r = 0; r < count; ++r) {
         const float row_step = p.one_step ? step_of_row<V>(w, p, row + r) : 0;
         for (int b = 0, g = 0; b < a.blocks; ++b) {
             const int64_t from = int64_t(b) * CHUNK;
-            int8_t* codes = a.codes + lot.first * a.stride + from * lot.size + within + 4 * r;
+            int8_t* codes = a.codes + place.start + from * place.spread + 4 * r;
             const BlockOfX<V> x(w, p, row + r, from);
             const float step = a.steps[b * a.rows + row + r] = p.one_step ? row_step : x.step();
-            x.round(step, CHUNK, codes, between);
+            x.round(step, CHUNK, codes, place.between);
             for (int k = 0; k < CHUNK; ++g) {
                 int sum = 0;
-                for (const int end = k + w.group; k < end; ++k) sum += codes[k / 4 * between + k % 4];
+                for (const int end = k + w.group; k < end; ++k) sum += codes[k / 4 * place.between + k % 4];
                 a.sums[g * a.rows + row + r] = step * float(sum);
             }
         }
     }
 }
 
-// Called for every row; the first of some does the others too.
+// Called for every row; in a lot, the first of some does the others too.
 template <class V>
 static void quantize(const Weight& w, const Product& p, const Activations& a, int64_t row) {
-    const Lot lot = a.tiled ? Lot{row / 16 * 16, 1} : lot_of<V>(w, row, p.m);
+    if (a.tiled) return quantize_rows<V>(w, p, a, in_tile(w, a, row), row, 1);
+    const Lot lot = lot_of<V>(w, row, p.m);
     const int64_t rest = lot.first + lot.size - row, count = rest < ABREAST ? rest : ABREAST;
     if ((row - lot.first) % ABREAST != 0) return;
-    if (w.group < CHUNK) quantize_small_groups<V>(w, p, a, lot, row, count);
-    else quantize_rows<V>(w, p, a, lot, row, count);
+    if (w.group < CHUNK) quantize_small_groups<V>(w, p, a, in_lot(a, lot, row), row, count);
+    else quantize_rows<V>(w, p, a, in_lot(a, lot, row), row, count);
 }
 
 // The sum of each group of a row's values.
