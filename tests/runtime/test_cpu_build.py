@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[2]
 pytest.importorskip("hatchling")
 sys.path.insert(0, str(ROOT))
 import hatch_build  # noqa: E402  (it lies beside the package, as hatchling wants it)
-
 from fewbits.runtime import cpu  # noqa: E402
 
 DRIVER = Path(__file__).with_name("cpu_driver.cpp")
@@ -38,7 +37,9 @@ def test_rounded_activations_lie_where_the_kernels_read_them(tmp_path: Path) -> 
     """In the tiles of AMX too, which few machines have."""
     program = tmp_path / "layout"
     flags = ["-std=c++17", "-O1", "-mavx2", "-mfma", "-mf16c", "-Wall", "-Wextra", "-Wno-psabi", f"-I{ROOT / 'native'}"]
-    subprocess.run([hatch_build.find_compiler() or "c++", *flags, DRIVER.with_name("layout_driver.cpp"), "-o", program], check=True)
+    subprocess.run(
+        [hatch_build.find_compiler() or "c++", *flags, DRIVER.with_name("layout_driver.cpp"), "-o", program], check=True
+    )
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

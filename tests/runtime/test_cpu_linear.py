@@ -124,7 +124,9 @@ def test_groups_within_a_chunk(scheme: str) -> None:
                 check(layer, torch.randn(batch, cols), exact=True)
 
 
-@pytest.mark.parametrize("scheme", ["uint4g64", "uint4g32", "int4", "uint2t", "nf4g64", "nf4", "uint6g32", "int8", "uint4g8", "nf4g16"])
+@pytest.mark.parametrize(
+    "scheme", ["uint4g64", "uint4g32", "int4", "uint2t", "nf4g64", "nf4", "uint6g32", "int8", "uint4g8", "nf4g16"]
+)
 @pytest.mark.parametrize("level", ["avx2", "avxvnni", "avx512", "amx"])
 def test_more_rows_and_inputs_than_a_panel_has(scheme: str, level: cpu.library.Level) -> None:
     """Of 512 inputs (256 in float) and 60 rows."""
