@@ -1,10 +1,9 @@
 """Sensitivities as a page, JSON and CSV."""
 
-import json
 from pathlib import Path
 
 import fewbits
-from fewbits import machine
+from fewbits import machine, strictjson
 from fewbits.cli.save_tuned import write_report
 from fewbits.cli.show_search import command_line, notes
 from fewbits.report.files import write_text
@@ -30,5 +29,5 @@ def save_sensitivity(subject: Subject, search: Search, folder: Path) -> None:
     document["sensitivity"] = sensitivity_record(found, facts)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(sensitivity_csv(found), folder / "sensitivity.csv")
-    write_text(json.dumps(document, ensure_ascii=False) + "\n", folder / "sensitivity.json")
+    write_text(strictjson.dumps(document) + "\n", folder / "sensitivity.json")
     write_report(page, folder)

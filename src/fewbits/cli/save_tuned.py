@@ -1,13 +1,12 @@
 """A tuned model as a saved folder: the model, plan.yaml, and the report beside them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fewbits
-from fewbits import machine
+from fewbits import machine, strictjson
 from fewbits.apply import plan_of, quantize
 from fewbits.cli.show_search import command_line, notes
 from fewbits.evaluate.row import Row
@@ -68,7 +67,7 @@ def save_tuned(subject: Subject, search: Search, tuned: Tuned, folder: Path, *, 
         write_report(page, place)
         write_text(tuned_csv(tuned), place / "tune.csv")
         document = {"fewbits": fewbits.__version__, "machine": machine.describe(), "command": command_line(), "tune": record}
-        write_text(json.dumps(document, ensure_ascii=False) + "\n", place / "tune.json")
+        write_text(strictjson.dumps(document) + "\n", place / "tune.json")
 
     save(
         loaded.model,

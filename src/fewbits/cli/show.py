@@ -1,9 +1,9 @@
 """What the commands print: tables for people, and the JSON document."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fewbits import strictjson
 from fewbits.cli.tables import console, mib, percent, table
 from fewbits.evaluate.row import Row
 from fewbits.evaluate.row import document as as_document
@@ -104,7 +104,7 @@ def written(row: Row) -> None:
 
 def document(rows: Sequence[Row]) -> None:
     """The JSON document, on one line, the last of standard output."""
-    print(json.dumps(as_document(rows), ensure_ascii=False))
+    print(strictjson.dumps(as_document(rows)))
 
 
 def _protocols(rows: Sequence[Row], columns: Sequence[tuple[str, str, Cell]]) -> list[str]:

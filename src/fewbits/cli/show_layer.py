@@ -1,6 +1,5 @@
 """What `inspect` prints: a layer in a terminal, with histograms of blocks, and its bits."""
 
-import json
 from dataclasses import asdict
 from math import log
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 import fewbits
+from fewbits import strictjson
 from fewbits.cli.tables import console, table
 from fewbits.formats import Format
 from fewbits.inspect.values import Counts, GroupBits, LayerView
@@ -41,7 +41,7 @@ def layer(view: LayerView) -> None:
 
 def document(view: LayerView) -> None:
     """The JSON document, on one line, the last of standard output. Bytes are hexadecimal."""
-    print(json.dumps({"fewbits": fewbits.__version__, "layer": _plain(asdict(view))}, ensure_ascii=False))
+    print(strictjson.dumps({"fewbits": fewbits.__version__, "layer": _plain(asdict(view))}))
 
 
 def histogram(out: Console, counts: Counts, grid: tuple[float, ...] = ()) -> None:

@@ -1,12 +1,11 @@
 """What `doctor` and `bench` print: the limits first, then layers, then models, each beside its limit."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import fewbits
-from fewbits import machine
+from fewbits import machine, strictjson
 from fewbits.cli import show_decoding, show_gpu
 from fewbits.cli.tables import MIB, console, mib, percent, table
 from fewbits.doctor.bench import Decoding
@@ -128,7 +127,7 @@ def machine_document(
         "layers": [asdict(t) for t in layers],
         "results": results,
     }
-    print(json.dumps(document, ensure_ascii=False))
+    print(strictjson.dumps(document))
 
 
 def _predicted(found: Examined, at: int) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """What `tune --predict` prints, from what is known, without torch."""
 
-import json as jsonlib
 from typing import Any
 
 import fewbits
-from fewbits import machine, planfile
+from fewbits import machine, planfile, strictjson
 from fewbits.cli.tables import console, mib, table
 from fewbits.errors import FewbitsError
 from fewbits.search.goal import Goal
@@ -35,6 +34,4 @@ def predicted(model: str, known: Known, goal: Goal, *, json: bool) -> None:
 
 def document(results: list[dict[str, Any]]) -> None:
     """The JSON document, on one line."""
-    print(
-        jsonlib.dumps({"fewbits": fewbits.__version__, "machine": machine.describe(), "results": results}, ensure_ascii=False)
-    )
+    print(strictjson.dumps({"fewbits": fewbits.__version__, "machine": machine.describe(), "results": results}))
