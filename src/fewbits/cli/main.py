@@ -1,11 +1,14 @@
 """The commands of `fewbits`, and what becomes of errors."""
 
 import os
+import re
 import sys
+from typing import Any
 
 import typer
 
 from fewbits.cli import bench, doctor, eval, generate, inspect, quantize, report, sensitivity, size, study, tune
+from fewbits.cli.arguments import checked, shorten
 from fewbits.cli.options import version_option
 from fewbits.errors import FewbitsError
 
@@ -16,17 +19,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: [bold]fewbits eval demo --scheme hqq:uint4g64[/bold]",
 )
-app.command("quantize", no_args_is_help=True)(quantize.command)
-app.command("eval", no_args_is_help=True)(eval.command)
-app.command("generate", no_args_is_help=True)(generate.command)
-app.command("sensitivity", no_args_is_help=True)(sensitivity.command)
-app.command("tune", no_args_is_help=True)(tune.command)
-app.command("doctor")(doctor.command)
-app.command("bench")(bench.command)
-app.command("study", no_args_is_help=True)(study.command)
-app.command("report", no_args_is_help=True)(report.command)
-app.command("inspect", no_args_is_help=True)(inspect.command)
-app.command("size", no_args_is_help=True)(size.command)
+app.command("quantize", no_args_is_help=True)(checked(quantize.command))
+app.command("eval", no_args_is_help=True)(checked(eval.command))
+app.command("generate", no_args_is_help=True)(checked(generate.command))
+app.command("sensitivity", no_args_is_help=True)(checked(sensitivity.command))
+app.command("tune", no_args_is_help=True)(checked(tune.command))
+app.command("doctor")(checked(doctor.command))
+app.command("bench")(checked(bench.command))
+app.command("study", no_args_is_help=True)(checked(study.command))
+app.command("report", no_args_is_help=True)(checked(report.command))
+app.command("inspect", no_args_is_help=True)(checked(inspect.command))
+app.command("size", no_args_is_help=True)(checked(size.command))
+
+
+USAGE_ERROR = typer.BadParameter.__mro__[2]  # click's ClickException; newer versions of Typer have a copy of their own
 
 
 @app.callback()
@@ -42,14 +48,40 @@ def main() -> None:
     """Run the command line. Bad input ends in one line and exit code 2; an interruption in 130."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except FewbitsError as error:
         _fail(str(error), 2)
+    except USAGE_ERROR as error:
+        _end_usage(error)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:  # `fewbits size ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _end_usage(error: Any) -> None:
+    """End after a wrong command line, with what is wrong in one line. A command without arguments has printed its help."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if not message:
+        sys.exit(error.exit_code)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "fewbits"
+    stop = "" if message.endswith("?") else "."
+    _fail(f"{message}{_given(message)}{stop} See '{command} --help'", error.exit_code)
+
+
+def _given(message: str) -> str:
+    """The value of the option that a message names: not every version of Typer says it."""
+    option = re.search(r"'(--?[a-z-]+)'", message)
+    if option is None or not message.startswith("Invalid value"):
+        return ""
+    for at, argument in enumerate(sys.argv):
+        name, equals, value = argument.partition("=")
+        if name == option[1]:
+            value = value if equals else "".join(sys.argv[at + 1 : at + 2])
+            return "" if repr(value) in message else f", not '{shorten(value)}'"
+    return ""
 
 
 def _fail(message: str, code: int) -> None:
