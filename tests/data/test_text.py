@@ -32,9 +32,9 @@ def book(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_is_read_as_it_is(book: Path) -> None:
+def test_a_file_is_read_as_pythons_text_mode_reads_it(book: Path) -> None:
     read = data.load_text(str(book), tokenizer=Letters())
-    assert read.text == "Grün.\r\n\n  two\nthree\n"
+    assert read.text == book.read_text(encoding="utf-8") == "Grün.\n\n  two\nthree\n"
     assert read.ids.tolist() == [ord(letter) for letter in read.text]
     assert (read.bos, read.source) == (1, str(book))
 
@@ -63,7 +63,14 @@ def test_lines_until_there_are_enough(book: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"abc\xff\xfe", "is not UTF-8 at byte 3"), (b"", "is empty"), (b" \n", "is empty"), (b"x", "makes 1 tokens, too few")],
+    [
+        (b"abc\xff\xfe", "is not UTF-8 at byte 3"),
+        (b"abc\0def", "has a NUL at byte 3"),
+        (b"", "is empty"),
+        (b" \r\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b"x", "makes 1 tokens, too few"),
+    ],
 )
 def test_bad_files(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "bad.txt").write_bytes(content)

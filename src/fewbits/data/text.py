@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from fewbits.data.decode import decode_text, universal_newlines
 from fewbits.data.names import did_you_mean, near, near_paths
+from fewbits.data.prefix import first_tokens
 from fewbits.errors import FewbitsError
 
 BUILT_IN = ("demo", "wikitext2")
@@ -50,27 +52,39 @@ class TokenData:
 
 
 def load_text(name: str, *, tokenizer: Any, max_tokens: int | None = None) -> TokenData:
-    """Read a text and make tokens of it, once, as a whole; keep the first `max_tokens`.
+    """Read a text and tokenize it; with `max_tokens` only as much of it as its first `max_tokens` ids need.
 
-    `name` is a file of plain text (UTF-8), `wikitext2` (the test rows of WikiText-2 raw, joined by blank lines; from the hub),
-    or `demo`. Raises FewbitsError for a file that is missing, empty or not UTF-8, for a model without a tokenizer, for fewer
-    than 2 tokens, and where the hub is out of reach.
+    Args:
+        name: A file of plain text (see `decode.decode_text`), `wikitext2` (the test rows of WikiText-2 raw, joined by blank
+            lines; from the hub), or `demo`.
+        tokenizer: The model's tokenizer.
+        max_tokens: Number of ids to keep; None keeps all.
+
+    Raises:
+        FewbitsError: A file that is missing, empty or not text, a model without a tokenizer, fewer than 2 tokens, or a hub
+            that is out of reach.
     """
     if tokenizer is None:
         raise FewbitsError("the model has no tokenizer, so it cannot read a text: a folder of one holds tokenizer.json")
     if max_tokens is not None and max_tokens < 2:
         raise FewbitsError(f"{max_tokens} tokens are too few: one is read and the next predicted, so at least 2")
     text, source = read(name)
-    ids = tokenize(tokenizer, text)
+    ids = tokenize(tokenizer, text, most=max_tokens)
     if ids.numel() < 2:
         raise FewbitsError(f"{source}: makes {ids.numel()} tokens, too few to measure on: at least 2")
-    ids = ids[:max_tokens].clone()
     return TokenData(ids=ids, bos=tokenizer.bos_token_id, source=source, sha256=hash_ids(ids), text=text, tokenizer=tokenizer)
 
 
-def tokenize(tokenizer: Any, text: str) -> Int[Tensor, " n"]:
-    """Token ids of a text, without special tokens and without the warning that it is longer than the model's window."""
-    return torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=torch.int64)
+def tokenize(tokenizer: Any, text: str, *, most: int | None = None) -> Int[Tensor, " n"]:
+    """Token ids of a text, without special tokens and without the warning that it is longer than the model's window.
+
+    With `most` only as much of the text is tokenized as the first `most` ids need.
+    """
+
+    def ids_of(part: str) -> list[int]:
+        return tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
+
+    return torch.tensor(ids_of(text) if most is None else first_tokens(ids_of, text, most), dtype=torch.int64)
 
 
 def hash_ids(ids: Int[Tensor, " n"]) -> str:
@@ -86,18 +100,17 @@ def read(name: str) -> tuple[str, str]:
         case "wikitext2":
             from fewbits.data.hub_sets import wikitext2
 
-            return wikitext2()
+            text, source = wikitext2()
+            return universal_newlines(text), source
     return _read_file(Path(name)), name
 
 
 def _read_file(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = decode_text(path.read_bytes(), str(path))
     except FileNotFoundError:
         meant = near(str(path), BUILT_IN) or near_paths(path, folders=False)
         raise FewbitsError(f"{path}: no such file{did_you_mean(meant)} (a text is a file, {' or '.join(BUILT_IN)})") from None
-    except UnicodeDecodeError as error:
-        raise FewbitsError(f"{path}: is not UTF-8 at byte {error.start:,}: convert it, or give a file of plain text") from None
     except OSError as error:
         raise FewbitsError(f"{path}: cannot be read: {error.strerror}") from None
     if not text.strip():

@@ -48,6 +48,11 @@ class Remembered(nn.Module):
         self.config = getattr(model, "config", None)
         self._answers: dict[bytes, Tensor] = {}
 
+    def get_input_embeddings(self) -> nn.Module:
+        """The model's own, as transformers' models have it."""
+        model: Any = self.model
+        return model.get_input_embeddings()
+
     def forward(self, inputs: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         plain = inputs.detach().cpu().contiguous()
         key = hashlib.sha256(f"{plain.dtype} {plain.shape}".encode() + plain.view(torch.uint8).numpy().tobytes()).digest()

@@ -1,13 +1,13 @@
 """Running a model to measure it: in eval mode, without gradients, on its own device; and what came out."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from fewbits.errors import FewbitsError
@@ -88,6 +88,30 @@ def check_positions(model: nn.Module, length: int, what: str) -> None:
     most = config_value(model, "max_position_embeddings")
     if most is not None and length > most:
         raise FewbitsError(f"{what} of {length} tokens: {type(model).__name__} has {most} positions, so at most {most}")
+
+
+def check_ids(model: nn.Module, ids: Iterable[Int[Tensor, " _"]]) -> None:
+    """Raise FewbitsError, naming the id, if the model's embedding has no row for one of the ids."""
+    rows = embedding_rows(model)
+    if rows is None:
+        return
+    most = max((int(each.max()) for each in ids if each.numel()), default=-1)
+    if most >= rows:
+        raise FewbitsError(
+            f"the tokenizer gives id {most}, the model's embedding has {rows} rows (0 to {rows - 1}):"
+            " use the tokenizer that the model was trained with, or resize the model's embedding"
+        )
+
+
+def embedding_rows(model: nn.Module) -> int | None:
+    """Rows of the input embedding of a transformers model; None where there is none to be found."""
+    find = getattr(model, "get_input_embeddings", None)
+    try:
+        layer = find() if callable(find) else None
+    except (NotImplementedError, AttributeError):
+        return None
+    rows = getattr(layer, "num_embeddings", None)
+    return rows if isinstance(rows, int) else None
 
 
 def synchronize(device: torch.device) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fewbits.measure import probabilities
 from fewbits.measure.arithmetic import answers_of
-from fewbits.measure.running import check_positions, config_value, device_of, evaluating
+from fewbits.measure.running import check_ids, check_positions, config_value, device_of, evaluating
 from fewbits.measure.windows import Cut, batches
 from fewbits.progress import track
 
@@ -35,11 +35,13 @@ def score_tokens(
 ) -> TokenScores:
     """Read all windows once. Without a `batch_size`, in windows, one is chosen that bounds the logits of a batch.
 
-    Raises FewbitsError for windows longer than the model has positions, models of different vocabularies, NaN and infinity.
+    Raises FewbitsError for windows longer than the model has positions, ids beyond its embedding, models of different
+    vocabularies, NaN and infinity.
     """
     models = (model,) if reference is None else (model, reference)
     for each in models:
         check_positions(each, cut.longest, f"'{cut.protocol}' makes windows")
+        check_ids(each, (window.ids for window in cut.windows))
     columns: list[list[Tensor]] = [[], [], [], []]
     with evaluating(*models):
         for index, targets, logits in _scored_rows(models, cut, batch_size or _batch_size(model, cut)):

@@ -7,7 +7,7 @@ import torch
 from fewbits import data, models
 from fewbits.apply import plan_of
 from fewbits.errors import FewbitsError
-from fewbits.measure.running import config_value
+from fewbits.measure.running import check_ids, config_value
 from fewbits.models import Loaded
 from fewbits.search.settings import DataSettings
 from fewbits.search.tunedata import SHORT, WINDOW, TuneData, image_data, text_data
@@ -56,6 +56,7 @@ def _text(loaded: Loaded, settings: DataSettings) -> Subject:
         held = data.load_text(settings.verify, tokenizer=loaded.tokenizer, max_tokens=settings.max_tokens)
         other = held.ids
         sources.append(held.source)
+    check_ids(loaded.model, [read.ids] if other is None else [read.ids, other])
     room = config_value(loaded.model, "max_position_embeddings") or WINDOW
     made = text_data(
         read.ids,

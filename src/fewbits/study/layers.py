@@ -13,6 +13,7 @@ from fewbits.data.text import load_text
 from fewbits.errors import FewbitsError
 from fewbits.evaluate.settings import Settings
 from fewbits.layers import QuantizedLayer, replacement_for
+from fewbits.measure.running import check_ids
 from fewbits.models import Loaded
 from fewbits.plan import Plan
 from fewbits.scheme import Scheme
@@ -137,6 +138,7 @@ def _matrix(layer: nn.Module) -> Float[Tensor, "out ..."]:
 def _objective(loaded: Loaded, settings: Settings) -> tuple[Divergence, str]:
     if loaded.task == "causal-lm":
         tokens = load_text(settings.text or "demo", tokenizer=loaded.tokenizer, max_tokens=settings.max_tokens)
+        check_ids(loaded.model, [tokens.ids])
         count = max(1, min(WINDOWS, len(tokens.ids) // _POSITIONS))
         windows = spread_windows(tokens.ids, count, min(LENGTH, len(tokens.ids)), bos=tokens.bos)
         return Divergence(windows.split(2), causal=True), f"{len(windows)} windows of {windows.shape[1]} tokens of the text"
