@@ -74,3 +74,10 @@ def test_values_of_a_list_are_checked_one_by_one() -> None:
 def test_quoted_text_is_short_and_printable() -> None:
     assert shorten("a\x1b[31m") == r"a\x1b[31m"
     assert len(shorten("x" * 1000)) == 63
+
+
+def test_a_shape_larger_than_memory_is_refused(fewbits: Runner) -> None:
+    refused(fewbits("bench", "--shape", "1000000x1000000"), "1000000x1000000", "GiB")
+    refused(fewbits("bench", "--shape", "99999999999x99999999999"), "99999999999x99999999999")
+    refused(fewbits("bench", "--shape", "²x²"), "OUTPUTSxINPUTS")
+    refused(fewbits("bench", "--shape", "0x64"), "0x64")

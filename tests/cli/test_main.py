@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +56,24 @@ def test_no_such_model(fewbits: Runner) -> None:
 
 def test_the_hub_out_of_reach(fewbits: Runner) -> None:
     refused(fewbits("size", "somebody/some-model", "uint4"), "somebody/some-model", "local folder")
+
+
+def test_a_fault_of_our_own_is_one_line(fewbits: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("first line\nsecond \x1b[31mline " + "x" * 10_000)
+
+    monkeypatch.setattr(sys.modules["fewbits.cli.main"], "_check_folder", broken)
+    ended = fewbits("size", "demo", "uint4")
+    assert ended.code == 1 and ended.err.count("\n") == 1 and len(ended.err) < 500
+    assert "RuntimeError: first line second \\x1b[31mline" in ended.err and "FEWBITS_DEBUG=1" in ended.err
+
+
+def test_a_current_folder_that_was_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    code = (
+        f"import os, sys; os.chdir({str(folder)!r}); os.rmdir({str(folder)!r}); sys.argv = ['fewbits', 'size', 'demo', 'uint4']"
+    )
+    code += "; from fewbits.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "no longer exists" in ended.stderr

@@ -32,12 +32,12 @@ def command(
     from fewbits.doctor.limits import measure_limits
 
     set_threads(threads)
+    sizes = [parse_shape(size, max(batch or BATCHES)) for size in shape or SHAPES]
     bounds, gpu = measure_limits(), measure_gpu()
     show_machine.limits(bounds)
     schemes, written = scheme or list(SCHEMES), []
     if gpu is not None:
         show_gpu.limits(gpu)
-        sizes = [parse_shape(size) for size in shape or SHAPES]
         show_gpu.products([t for size in sizes for t in time_products(*size, schemes, batch or BATCHES)], gpu)
         written = time_writing(model, schemes, repeats)
         show_gpu.writing(written, gpu)

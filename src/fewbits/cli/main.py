@@ -3,7 +3,8 @@
 import os
 import re
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
 
@@ -32,7 +33,9 @@ app.command("inspect", no_args_is_help=True)(checked(inspect.command))
 app.command("size", no_args_is_help=True)(checked(size.command))
 
 
-USAGE_ERROR = typer.BadParameter.__mro__[2]  # click's ClickException; newer versions of Typer have a copy of their own
+USAGE_ERROR: Any = typer.BadParameter.__mro__[2]  # click's ClickException; newer versions of Typer have a copy of their own
+
+LONGEST_MESSAGE = 480  # characters of an error
 
 
 @app.callback()
@@ -48,6 +51,7 @@ def main() -> None:
     """Run the command line. Bad input ends in one line and exit code 2; an interruption in 130."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
+        _check_folder()
         sys.exit(app(standalone_mode=False))
     except FewbitsError as error:
         _fail(str(error), 2)
@@ -58,6 +62,20 @@ def main() -> None:
     except BrokenPipeError:  # `fewbits size ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except MemoryError as error:
+        _fail(f"out of memory{f': {error}' if str(error) else ''}. Choose a smaller model, batch or context", 1)
+    except Exception as error:
+        if os.environ.get("FEWBITS_DEBUG"):
+            raise
+        _fail(f"internal error, {type(error).__name__}: {error}. Set FEWBITS_DEBUG=1 to see the traceback, and report it", 1)
+
+
+def _check_folder() -> None:
+    """Raise FewbitsError if the current folder was removed: no relative path means anything then."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise FewbitsError("the current folder no longer exists: change to another one") from None
 
 
 def _end_usage(error: Any) -> None:
@@ -84,9 +102,18 @@ def _given(message: str) -> str:
     return ""
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
+    """Print the message on one line of bounded length, and end."""
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True).print("[bold red]error:[/] ", end="")
-    print(message, file=sys.stderr)
+    print(_one_line(message), file=sys.stderr)
     sys.exit(code)
+
+
+def _one_line(message: str) -> str:
+    """A message without line breaks and control characters. The way out is at its end, so a long one is cut in the middle."""
+    text = " ".join(message.split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text)
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 205]} ... {text[-200:]}"

@@ -1,8 +1,10 @@
 """Kernels and decoding, each beside the machine's limit: the bandwidth of its memory."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psutil
 from torch import nn
 
 from fewbits import models
@@ -34,17 +36,36 @@ class Decoding:
         return self.speed * self.bytes_per_token / limits.bandwidth
 
 
-def parse_shape(text: str) -> tuple[int, int]:
-    """Outputs and inputs, from `2048x8192`."""
-    rows, _, cols = text.partition("x")
-    if not (rows.isdigit() and cols.isdigit() and int(rows) and int(cols)):
+def parse_shape(text: str, batch: int = 1) -> tuple[int, int]:
+    """Parse the shape of a linear layer, such as `2048x8192`.
+
+    Args:
+        text: Outputs, `x`, inputs.
+        batch: Rows of the largest input that the layer is timed on.
+
+    Returns:
+        Outputs and inputs.
+
+    Raises:
+        FewbitsError: The text is not a shape, or the layer in float32 with its inputs and outputs would take more than a
+            quarter of the free memory.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,11})x([1-9][0-9]{0,11})", text)
+    if found is None:
         raise FewbitsError(f"a shape is OUTPUTSxINPUTS, such as 2048x8192, not '{text}'")
-    return int(rows), int(cols)
+    rows, cols = int(found[1]), int(found[2])
+    needed, free = 4 * (rows * cols + batch * (rows + cols)), psutil.virtual_memory().available
+    if needed > free // 4:
+        raise FewbitsError(
+            f"shape {text}, batch {batch:,}: takes {needed / 2**30:,.1f} GiB in float32, and timings need several copies;"
+            f" {free / 2**30:,.1f} GiB are free: choose a smaller one"
+        )
+    return rows, cols
 
 
 def time_kernels(shapes: Sequence[str], schemes: Sequence[str], batches: Sequence[int]) -> list[LayerTime]:
     """One layer of each shape in each scheme, on each batch."""
-    sizes = [parse_shape(shape) for shape in shapes]
+    sizes = [parse_shape(shape, max(batches)) for shape in shapes]
     formats = [str(scheme.format) for plan in map(Plan.of, schemes) if (scheme := plan.rules[0].scheme) is not None]
     return [t for size in track(sizes, "timing layers", unit="shape") for t in time_layer(*size, formats, batches)]
 
