@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Literal, cast, get_args
 
-from fewbits.errors import FewbitsError
+from fewbits.errors import FewbitsError, shown
 from fewbits.scheme import KEEP, Scheme, parse_target
 
 OnMisfit = Literal["error", "keep", "channel"]
@@ -22,7 +22,7 @@ VERSION = 1  # of the YAML
 def misfit_named(value: object) -> OnMisfit:
     """What to do with a misfit, as a file or a user names it. Raises FewbitsError for anything else."""
     if value not in get_args(OnMisfit):
-        raise FewbitsError(f"on_misfit is one of {', '.join(get_args(OnMisfit))}, not '{value}'")
+        raise FewbitsError(f"on_misfit is one of {', '.join(get_args(OnMisfit))}, not {shown(value)}")
     return cast(OnMisfit, value)
 
 

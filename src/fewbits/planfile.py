@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from fewbits.errors import FewbitsError
+from fewbits.errors import FewbitsError, shown
+from fewbits.files import read_text
 from fewbits.plan import VERSION, Decision, Plan, Rule, misfit_named
 from fewbits.scheme import KEEP, parse_target
 
@@ -40,9 +41,10 @@ def to_dict(plan: Plan) -> dict[str, Any]:
 def read(path: str | Path) -> Plan:
     """Read a recipe or a saved `plan.yaml`. Raises FewbitsError that names the file and what is wrong in it."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FewbitsError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        data = yaml.safe_load(read_text(Path(path)))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2024-99-99
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).removeprefix(f"{path}: ")
+        raise FewbitsError(f"{path}: cannot be read as YAML: {why}") from None
     try:
         return from_dict(data)
     except FewbitsError as error:
@@ -54,11 +56,11 @@ def from_dict(data: Any) -> Plan:
     if not isinstance(data, dict) or not isinstance(data.get("rules"), list):
         raise FewbitsError("a plan is a mapping with a list of 'rules', each with 'match' and 'scheme'")
     if unknown := sorted(map(str, set(data) - _KEYS)):
-        raise FewbitsError(f"unknown key '{unknown[0]}' in the plan: {', '.join(sorted(_KEYS))}")
+        raise FewbitsError(f"unknown key {shown(unknown[0])} in the plan: {', '.join(sorted(_KEYS))}")
     if data.get("version", VERSION) != VERSION:
-        raise FewbitsError(f"the plan is of version {data['version']}, this fewbits reads version {VERSION}")
+        raise FewbitsError(f"the plan is of version {shown(data['version'])}, this fewbits reads version {VERSION}")
     decisions, total = data.get("decisions", []), data.get("total_params", 0)
-    if not isinstance(decisions, list) or not isinstance(total, int):
+    if not isinstance(decisions, list) or not _is_count(total):
         raise FewbitsError("in a plan, 'decisions' is a list and 'total_params' a whole number")
     return Plan(
         rules=tuple(_rule_from_dict(r) for r in data["rules"]),
@@ -70,7 +72,9 @@ def from_dict(data: Any) -> Plan:
 
 def _rule_from_dict(data: Any) -> Rule:
     if not isinstance(data, dict) or set(data) != {"match", "scheme"}:
-        raise FewbitsError(f"a rule has 'match' and 'scheme', not {data!r}")
+        raise FewbitsError(f"a rule has 'match' and 'scheme', not {shown(data)}")
+    if not all(isinstance(value, str | int | float) for value in data.values()):
+        raise FewbitsError(f"a rule's 'match' and 'scheme' are texts, not {shown(data)}")
     return Rule(match=str(data["match"]), scheme=parse_target(str(data["scheme"])))
 
 
@@ -85,10 +89,14 @@ def _decision_from_dict(data: Any) -> Decision:
     if (
         not isinstance(data, dict)
         or not all(isinstance(data.get(key), str) for key in texts)
-        or not isinstance(data.get("params"), int)
+        or not _is_count(data.get("params"))
         or not isinstance(data.get("tied_to"), str | None)
     ):
-        raise FewbitsError(f"this decision is incomplete: {data!r}")
+        raise FewbitsError(f"this decision is incomplete: {shown(data, 200)}")
     name, kind, scheme, why = (data[key] for key in texts)
     tied_to = data.get("tied_to")
     return Decision(name=name, kind=kind, params=data["params"], scheme=parse_target(scheme), why=why, tied_to=tied_to)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

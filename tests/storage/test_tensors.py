@@ -122,5 +122,5 @@ def test_integers_of_another_width(tmp_path: Path) -> None:
 
 def test_file_that_is_no_safetensors(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 20)
-    with pytest.raises(FewbitsError, match=r"model\.safetensors: cannot be read as safetensors"):
+    with pytest.raises(FewbitsError, match=r"model\.safetensors: is truncated or no safetensors file"):
         fill(nn.Linear(3, 2), tmp_path)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fewbits.data.names import one_line
 from fewbits.errors import FewbitsError
+from fewbits.files import read_object
+from fewbits.shards import present
 
 FILE = "preprocessor_config.json"
 _COMPLETE = ("do_resize", "do_rescale", "do_normalize")  # an old file leaves some to its class
@@ -26,15 +29,7 @@ class ImageProcessor:
     def read(cls, folder: Path) -> "ImageProcessor | None":
         """The settings in a folder, None where it has none. Raises FewbitsError where they are no JSON object."""
         path = folder / FILE
-        if not path.is_file():
-            return None
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise FewbitsError(f"{path}: cannot be read as JSON: {error}") from None
-        if not isinstance(config, dict):
-            raise FewbitsError(f"{path}: a JSON object is wanted, not a {type(config).__name__}")
-        return cls(config=config, folder=folder)
+        return cls(config=read_object(path), folder=folder) if present(path) else None
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write the settings where transformers looks for them."""
@@ -57,5 +52,5 @@ class ImageProcessor:
             return AutoImageProcessor.from_pretrained(self.folder, backend="pil", local_files_only=True).to_dict()
         except ImportError:
             raise FewbitsError(f"{self.folder}: its {FILE} leaves settings out; to fill them in: pip install pillow") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise FewbitsError(f"{self.folder}: transformers cannot read its {FILE}: {' '.join(str(error).split())}") from None
+        except Exception as error:  # of any type: the settings may hold anything
+            raise FewbitsError(f"{self.folder}: transformers cannot read its {FILE}: {one_line(error)}") from error

@@ -4,7 +4,6 @@
 """
 
 import copy
-import json
 from collections import Counter
 from collections.abc import Iterable
 from math import prod
@@ -22,8 +21,8 @@ from fewbits.measure.result import Measure
 from fewbits.measure.stored import Stored, layer_types, plain_tensors, stored_tensors
 from fewbits.plan import Plan, PlanLike
 from fewbits.runtime import cpu
+from fewbits.shards import INDEX, SINGLE, shards_of
 
-INDEX = "model.safetensors.index.json"
 _ENDINGS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".onnx")  # of weight files, the first that is found counts
 
 
@@ -129,22 +128,11 @@ def _sums(items: Iterable[tuple[str, int]]) -> dict[str, int]:
 def _weight_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FewbitsError(f"{folder}: no such folder or file")
-    if (folder / "model.safetensors").exists():
-        return [folder / "model.safetensors"]
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
     if (folder / INDEX).exists():
-        return _shards(folder)
+        return shards_of(folder)
     for ending in _ENDINGS:
         if found := sorted(folder.glob(f"*{ending}")):
             return found
     raise FewbitsError(f"{folder}: holds no weight file ({', '.join(_ENDINGS)})")
-
-
-def _shards(folder: Path) -> list[Path]:
-    try:
-        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FewbitsError(f"{folder / INDEX}: is no index of shards ({error})") from None
-    files = [folder / name for name in sorted(names)]
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise FewbitsError(f"{folder}: {missing[0]}, which the index names, is missing: copy or download the folder again")
-    return files

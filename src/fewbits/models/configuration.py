@@ -1,31 +1,25 @@
 """`config.json`, read before anything is built from it: whose format it is, what the model is for, what speaks against it."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from fewbits import configs
+from fewbits.configs import CONFIG
 from fewbits.errors import FewbitsError
 from fewbits.models.loaded import Task
 from fewbits.models.quiet import transformers
+from fewbits.shards import present
 
-CONFIG = "config.json"
 _CODE: dict[Task, str] = {"causal-lm": "AutoModelForCausalLM", "image-classification": "AutoModelForImageClassification"}
 Maker = Literal["fewbits", "timm", "transformers"]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a folder. Raises FewbitsError that says what the folder has instead."""
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FewbitsError(f"{folder}: has no {CONFIG}, so it is no model in transformers' format{_instead(folder)}") from None
-    except (OSError, ValueError) as error:
-        raise FewbitsError(f"{path}: cannot be read as JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise FewbitsError(f"{path}: a JSON object is wanted, not a {type(config).__name__}")
-    return config
+    """The `config.json` of a folder. Raises FewbitsError that says what the folder has instead, or what is wrong in it."""
+    if not present(folder / CONFIG):
+        raise FewbitsError(f"{folder}: has no {CONFIG}, so it is no model in transformers' format{_instead(folder)}")
+    return configs.read_config(folder)
 
 
 def maker_of(config: Mapping[str, Any]) -> Maker:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,12 +14,15 @@ from fewbits.data.hub import snapshot
 from fewbits.data.names import did_you_mean, near, one_line
 from fewbits.data.processor import ImageProcessor
 from fewbits.errors import FewbitsError
+from fewbits.models.bounded import Bound, bounded
 from fewbits.models.options import Options
 from fewbits.models.quiet import quietly
 from fewbits.models.weights import SINGLE, check_weights
+from fewbits.shards import present
 
 _BILINEAR, _BICUBIC, _NEAREST, _LANCZOS = 2, 3, 0, 1  # Pillow's numbers
 _RESAMPLE = {"bilinear": _BILINEAR, "bicubic": _BICUBIC, "nearest": _NEAREST, "lanczos": _LANCZOS}
+_ELSEWHERE = ("source", "url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "custom_load")
 _log = logging.getLogger("fewbits")
 
 
@@ -47,16 +51,32 @@ def load(name: str, options: Options) -> nn.Module:
 def load_folder(folder: Path, config: Mapping[str, Any], options: Options, *, called: str) -> nn.Module:
     """The model of a folder in timm's format (`architecture`, `num_classes` and `pretrained_cfg` in config.json)."""
     timm = _timm()
-    _check_name(timm, config["architecture"])
-    extra = {**config.get("model_args", {}), "pretrained_cfg": dict(config.get("pretrained_cfg", {}))}
+    what = config.get("architecture")
+    if not isinstance(what, str):
+        raise FewbitsError(f"{called}: config.json names no architecture, so timm cannot build it")
+    _check_name(timm, what)
+    extra = {**(config.get("model_args") or {}), "pretrained_cfg": own_cfg(config)}
     extra.setdefault("num_classes", config.get("num_classes"))
     if options.weights:
-        check_weights(folder)
+        found = check_weights(folder)
+        if not present(folder / SINGLE):
+            raise FewbitsError(
+                f"{folder}: timm reads one file, {SINGLE}, but this folder has shards: save it again as one file"
+            )
+        bound = Bound.of_files(len(found), (folder / SINGLE).stat().st_size)
+        with bounded(bound):
+            _create(timm, config["architecture"], replace(options, weights=False), dict(extra))
         extra |= {
             "pretrained": True,
             "pretrained_cfg_overlay": {"file": str(folder / SINGLE), "num_classes": extra["num_classes"]},
         }
     return _create(timm, config["architecture"], options, extra)
+
+
+def own_cfg(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The `pretrained_cfg` of a folder without what names weights elsewhere: a folder's weights are its own."""
+    cfg = config.get("pretrained_cfg") or {}
+    return {key: value for key, value in cfg.items() if key not in _ELSEWHERE}
 
 
 def processor_of(model: nn.Module) -> ImageProcessor:

@@ -1,7 +1,8 @@
 """Models in transformers' format: built from their configuration, filled from safetensors, and checked to be whole."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from fewbits.data.names import one_line
 from fewbits.errors import FewbitsError
+from fewbits.models.bounded import UNSEEN, Bound, bounded
 from fewbits.models.configuration import check_code, check_original, task_of
 from fewbits.models.loaded import Task
 from fewbits.models.options import Options
@@ -28,8 +30,10 @@ def load(folder: Path, config: Mapping[str, Any], options: Options, *, called: s
     for which the model has no place gives a warning in the log `fewbits`.
     """
     check_original(called, config)
+    bound = UNSEEN
     if options.weights:
-        check_weights(folder)
+        found = check_weights(folder)
+        bound = Bound.of_files(len(found), sum(path.stat().st_size for path in {one.path for one in found.values()}))
     with quietly():
         from fewbits.models import digits  # here, so that transformers is imported quietly
 
@@ -39,10 +43,21 @@ def load(folder: Path, config: Mapping[str, Any], options: Options, *, called: s
         settings = _configuration(folder, options, called)
         auto = _auto_class(task)
         if not options.weights:
-            return _without_weights(auto, settings, options, called), task
-        model, report = _filled(auto, folder, settings, options, called)
+            with _said_of(called), bounded(bound):
+                return _without_weights(auto, settings, options, called), task
+        with _said_of(called), bounded(bound):
+            model, report = _filled(auto, folder, settings, options, called)
     _check_report(report, called)
     return model.to(options.device), task
+
+
+@contextmanager
+def _said_of(called: str) -> Iterator[None]:
+    """Put the folder's name before what goes wrong."""
+    try:
+        yield
+    except FewbitsError as error:
+        raise error if str(error).startswith(called) else FewbitsError(f"{called}: {error}") from error.__cause__
 
 
 def _auto_class(task: Task) -> Any:
@@ -64,6 +79,8 @@ def _without_weights(auto: Any, settings: Any, options: Options, called: str) ->
     try:
         with torch.device("meta"):
             model = auto.from_config(settings, dtype=dtype, trust_remote_code=options.trust_remote_code)
+    except FewbitsError:
+        raise
     except Exception as error:  # of any type: the model's own code
         raise FewbitsError(f"{called}: transformers cannot build it from its config.json: {one_line(error)}") from error
     model.tie_weights()
@@ -82,6 +99,8 @@ def _filled(auto: Any, folder: Path, settings: Any, options: Options, called: st
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported, and refused below with their names
         )
+    except FewbitsError:
+        raise
     except Exception as error:  # of any type: the model's own code, and transformers' conversions
         raise FewbitsError(f"{called}: transformers cannot load it: {one_line(error)}") from error
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fewbits.errors import FewbitsError
+from fewbits.files import check_file
 
 
 def sha256(path: Path) -> str:
@@ -15,8 +16,10 @@ def sha256(path: Path) -> str:
 
 
 def of_files(paths: Iterable[Path]) -> dict[str, str]:
-    """The sha256 of files by their names; hashing leaves Python's lock, so several are read at a time."""
+    """The sha256 of files by their names. Hashing releases the interpreter's lock, so several are read at a time."""
     paths = list(paths)
+    if len(paths) == 1:
+        return {paths[0].name: sha256(paths[0])}
     with ThreadPoolExecutor() as pool:
         return {path.name: digest for path, digest in zip(paths, pool.map(sha256, paths), strict=True)}
 
@@ -24,9 +27,9 @@ def of_files(paths: Iterable[Path]) -> dict[str, str]:
 def verify(folder: Path, files: Mapping[str, str]) -> None:
     """Raise FewbitsError that names the first file which is missing, truncated or altered since it was saved."""
     for name in files:
-        if not (folder / name).is_file():
-            raise FewbitsError(f"{folder / name}: is missing: the folder is incomplete, copy or download it again")
-    found = of_files(folder / name for name in files)
+        check_file(folder / name)
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(files, pool.map(sha256, [folder / name for name in files]), strict=True))
     for name, digest in files.items():
         if found[name] != digest:
             raise FewbitsError(

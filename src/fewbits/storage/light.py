@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewbits.storage import checksums
+from fewbits.storage import contents
 from fewbits.storage.manifest import Manifest, is_saved_by_fewbits, read_config
 
 if TYPE_CHECKING:
@@ -58,9 +58,13 @@ def begin(name: str, device: str) -> Begun | None:
         return None
     pool = ThreadPoolExecutor(2)
     pool.submit(_open_gpu, int(device.partition(":")[2] or 0))
-    checked = pool.submit(checksums.verify, folder, manifest.files)
+    checked = pool.submit(_check, folder, manifest)
     pool.shutdown(wait=False)
     return Begun(folder=folder.resolve(), manifest=manifest, device=device, checked=checked)
+
+
+def _check(folder: Path, manifest: Manifest) -> None:
+    contents.checked_files(folder, manifest.files)
 
 
 def _is_plain(folder: Path) -> bool:

@@ -9,11 +9,12 @@ from torch import nn
 
 from fewbits.errors import FewbitsError
 from fewbits.models.options import parse_device, parse_dtype
-from fewbits.storage import checksums, dtypes, skeleton, tensors
+from fewbits.storage import contents, dtypes, headers, skeleton, stored_scales, tensors
 from fewbits.storage.live import library_of, remember_source, settle
 from fewbits.storage.manifest import Manifest, is_saved_by_fewbits, read_config
 
 if TYPE_CHECKING:
+    from fewbits.models.bounded import Bound
     from fewbits.models.loaded import Loaded, Task
 
 
@@ -34,11 +35,11 @@ def load(
     """
     folder = Path(folder)
     manifest = Manifest.read(folder)
-    checksums.verify(folder, manifest.files)
-    paths = tensors.files_of(folder)
     wanted, place = parse_dtype(dtype), parse_device(device)
+    paths = contents.checked_files(folder, manifest.files)
     if model is None and manifest.library == "transformers":
-        loaded = skeleton.transformers_model(folder, manifest, wanted).to(place)
+        loaded = skeleton.transformers_model(folder, manifest, wanted, _bound(paths)).to(place)
+        stored_scales.check(loaded)
     else:
         loaded = _fill(folder, paths, manifest, wanted, place, model)
     remember_source(loaded, manifest.source)
@@ -85,6 +86,12 @@ def _task_of(model: nn.Module, config: dict[str, Any]) -> "Task":
         return "other"
 
 
+def _bound(paths: list[Path]) -> "Bound":
+    from fewbits.models.bounded import Bound
+
+    return Bound.of_files(len(headers.stored(paths)), sum(path.stat().st_size for path in paths))
+
+
 def _fill(
     folder: Path,
     paths: list[Path],
@@ -97,10 +104,11 @@ def _fill(
     if model is None and manifest.library == "torch":
         name = (read_config(folder).get("architectures") or ["model"])[0]
         raise FewbitsError(f"{folder}: holds a {name}, a class of your own: load(folder, model={name}(...)) fills one")
-    model = skeleton.timm_model(folder) if model is None else model
+    model = skeleton.build_timm(folder, _bound(paths)) if model is None else model
     model = skeleton.prepare(model, manifest.plan, device)
     tensors.fill(model, paths, tied=manifest.tied, dtype=dtype, device=device)
     skeleton.complete(model)
+    stored_scales.check(model)
     settle(model, manifest.plan)
     dtypes.restore(model, dtypes.parse(manifest.dtype), manifest.dtypes)
     if dtype is not None:

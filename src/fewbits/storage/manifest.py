@@ -7,21 +7,25 @@ It is the `quantization_config` of `config.json`:
      "files": {"model.safetensors": "<sha256>"}}
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import fewbits
-from fewbits import planfile
-from fewbits.errors import FewbitsError
+from fewbits import configs, planfile
+from fewbits.configs import CONFIG as CONFIG
+from fewbits.errors import FewbitsError, shown
 from fewbits.plan import Plan
+from fewbits.shards import present
 
 METHOD = "fewbits"
 FORMAT_VERSION = 1  # raised when a folder written now could not be read by an older fewbits
-CONFIG = "config.json"
 Library = Literal["transformers", "timm", "torch"]
+
+
+class Checked:
+    """Under the key `checked` of a manifest in memory: its files have been verified. No file can hold a class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +66,17 @@ class Manifest:
         _check_version(data)
         library: Any = data.get("library")
         if library not in get_args(Library):
-            raise FewbitsError(f"unknown library '{library}': one of {', '.join(get_args(Library))}")
+            raise FewbitsError(f"unknown library {shown(library)}: one of {', '.join(get_args(Library))}")
         plan = planfile.from_dict(data.get("plan"))
         if not plan.decisions:
             raise FewbitsError("its plan holds no decisions, so its layers cannot be rebuilt")
         return cls(
             plan=plan,
             library=library,
-            dtype=str(data.get("dtype", "float32")),
+            dtype=_text(data, "dtype") or "float32",
             dtypes=_strings(data, "dtypes"),
             tied=_strings(data, "tied"),
-            source=data.get("source"),
+            source=_text(data, "source"),
             files=_strings(data, "files"),
         )
 
@@ -89,18 +93,12 @@ class Manifest:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a folder. Raises FewbitsError where there is none."""
+    """The `config.json` of a folder. Raises FewbitsError if there is none, or something is wrong in it."""
     if not folder.is_dir():
         raise FewbitsError(f"{folder}: no such folder (a model of the hub is loaded with transformers' from_pretrained)")
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FewbitsError(f"{folder}: is no saved model: it has no {CONFIG}") from None
-    except (OSError, ValueError) as error:
-        raise FewbitsError(f"{folder / CONFIG}: cannot be read as JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise FewbitsError(f"{folder / CONFIG}: is a {type(config).__name__}, not a mapping")
-    return config
+    if not present(folder / CONFIG):
+        raise FewbitsError(f"{folder}: is no saved model: it has no {CONFIG}")
+    return configs.read_config(folder)
 
 
 def is_saved_by_fewbits(folder: Path) -> bool:
@@ -122,22 +120,31 @@ def absolute(source: str | None) -> str | None:
 
 def _check_version(data: Mapping[str, Any]) -> None:
     version = data.get("format_version")
-    if not isinstance(version, int):
-        raise FewbitsError(f"its format_version is {version!r}, not a number: {CONFIG} is damaged")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise FewbitsError(f"its format_version is {shown(version)}, not a number: {CONFIG} is damaged")
     if version > FORMAT_VERSION:
         raise FewbitsError(
-            f"saved in format {version} by fewbits {data.get('fewbits')}, newer than fewbits {fewbits.__version__}"
+            f"saved in format {shown(version)} by fewbits {shown(data.get('fewbits'))}, newer than fewbits {fewbits.__version__}"
             f" reads (format {FORMAT_VERSION}): update fewbits"
         )
     if version < FORMAT_VERSION:
         raise FewbitsError(
-            f"saved in format {version} by fewbits {data.get('fewbits')}, older than fewbits {fewbits.__version__}"
+            f"saved in format {version} by fewbits {shown(data.get('fewbits'))}, older than fewbits {fewbits.__version__}"
             f" reads (format {FORMAT_VERSION}): quantize the original again"
         )
 
 
 def _strings(data: Mapping[str, Any], key: str) -> dict[str, str]:
-    found = data.get(key) or {}
+    found = data.get(key)
+    if found is None:
+        return {}
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
-        raise FewbitsError(f"its '{key}' is no mapping of names: {CONFIG} is damaged")
+        raise FewbitsError(f"its '{key}' is no mapping of names, but {shown(found)}: {CONFIG} is damaged")
+    return found
+
+
+def _text(data: Mapping[str, Any], key: str) -> str | None:
+    found = data.get(key)
+    if found is not None and not isinstance(found, str):
+        raise FewbitsError(f"its '{key}' is {shown(found)}, not a name: {CONFIG} is damaged")
     return found

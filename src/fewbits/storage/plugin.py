@@ -16,12 +16,13 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from fewbits.apply import plan_of, quantize, rebuild
-from fewbits.errors import FewbitsError
+from fewbits.errors import FewbitsError, shown
 from fewbits.layers import QuantizedLayer
 from fewbits.plan import OnMisfit, Plan, PlanLike
-from fewbits.storage import checksums, dtypes, naming, tensors
+from fewbits.scheme import Scheme
+from fewbits.storage import contents, dtypes, naming, planned, tensors
 from fewbits.storage.live import forget_ties, manifest_of, remember_source
-from fewbits.storage.manifest import METHOD, Manifest
+from fewbits.storage.manifest import METHOD, Checked, Manifest
 
 
 def register() -> None:
@@ -36,7 +37,7 @@ class FewbitsConfig(QuantizationConfigMixin):
 
     def __init__(
         self,
-        plan: PlanLike | Mapping[str, Any],
+        plan: PlanLike | Mapping[str, Any] | None = None,
         *,
         skip: tuple[str, ...] = (),
         on_misfit: OnMisfit = "error",
@@ -44,8 +45,14 @@ class FewbitsConfig(QuantizationConfigMixin):
     ) -> None:
         """`saved` is the rest of a saved manifest. Raises FewbitsError for an unknown scheme or format version."""
         self.quant_method = METHOD  # pyright: ignore[reportAttributeAccessIssue]  a plug-in's name is a plain text
+        self.checked = saved.pop("checked", None) is Checked
         self.manifest = Manifest.from_dict({"plan": plan, **saved}) if "format_version" in saved else None
-        self.plan = self.manifest.plan if self.manifest else Plan.of(plan, skip=skip, on_misfit=on_misfit)
+        if self.manifest is not None:
+            self.plan = self.manifest.plan
+        elif isinstance(plan, str | Scheme | Plan | Mapping):
+            self.plan = Plan.of(plan, skip=skip, on_misfit=on_misfit)
+        else:
+            raise FewbitsError(f"quantization_config: the plan is {shown(plan)}: give a scheme, a mapping or a Plan")
 
     def to_dict(self) -> dict[str, Any]:
         """The manifest, without the checksums: what transformers saves from now on are other files."""
@@ -93,9 +100,11 @@ class FewbitsQuantizer(HfQuantizer):
         if not self.pre_quantized:
             return
         paths = [Path(file) for file in checkpoint_files or ()]
-        if paths:
-            checksums.verify(paths[0].parent, self.manifest.files)
-        rebuild(model, naming.fitted(self.manifest.plan, model))
+        if paths and not self.quantization_config.checked:
+            contents.verify(paths[0].parent, paths, self.manifest.files)
+        plan = naming.fitted(self.manifest.plan, model)
+        planned.check(plan, model)
+        rebuild(model, plan)
         forget_ties(model)
         stored = tensors.stored(paths)
         self.keeps_names = naming.as_in_memory(model, stored)

@@ -10,44 +10,64 @@ from torch import nn
 
 from fewbits.apply import rebuild
 from fewbits.data.names import one_line
-from fewbits.errors import FewbitsError
+from fewbits.errors import FewbitsError, printable, shown
 from fewbits.layers import QuantizedLayer, replacement_for
+from fewbits.models import timm_model
+from fewbits.models.bounded import Bound, bounded
 from fewbits.models.quiet import quietly, transformers
 from fewbits.plan import Plan
+from fewbits.storage import planned
 from fewbits.storage.live import forget_ties
-from fewbits.storage.manifest import Manifest, read_config
+from fewbits.storage.manifest import Checked, Manifest, read_config
 
 
-def timm_model(folder: Path) -> nn.Module:
+def build_timm(folder: Path, bound: Bound) -> nn.Module:
     """The timm model of a folder, not filled: no large weight is ever in memory, the buffers that are not stored are."""
     config = read_config(folder)
     try:
         import timm
     except ImportError as error:
         raise FewbitsError(f"{folder}: holds a timm model ({one_line(error)}): pip install 'fewbits[vision]'") from error
-    arguments = {"num_classes": config.get("num_classes")} | dict(config.get("model_args", {}))
+    what = config.get("architecture")
+    if not isinstance(what, str) or not timm.is_model(what):
+        raise FewbitsError(f"{folder}: timm {timm.__version__} cannot build its {shown(what)}: it has no such model")
+    cfg = timm_model.own_cfg(config)
+    arguments = {"num_classes": config.get("num_classes")} | dict(config.get("model_args") or {})
+
+    def build() -> nn.Module:
+        return timm.create_model(what, pretrained=False, pretrained_cfg=cfg, **arguments)
+
     try:
-        with quietly(), _large_weights_on_meta():
-            return timm.create_model(
-                config["architecture"], pretrained=False, pretrained_cfg=config.get("pretrained_cfg"), **arguments
-            )
+        with quietly():
+            with bounded(bound), torch.device("meta"):
+                build()
+            with _large_weights_on_meta():
+                return build()
+    except FewbitsError as error:
+        raise FewbitsError(f"{folder}: {error}") from None
     except Exception as error:  # of any type: the model's own code
-        what = config.get("architecture")
-        raise FewbitsError(f"{folder}: timm {timm.__version__} cannot build its '{what}': {one_line(error)}") from None
+        raise FewbitsError(f"{folder}: timm {timm.__version__} cannot build its {shown(what)}: {one_line(error)}") from error
 
 
-def transformers_model(folder: Path, manifest: Manifest, dtype: torch.dtype | None) -> nn.Module:
+def transformers_model(folder: Path, manifest: Manifest, dtype: torch.dtype | None, bound: Bound) -> nn.Module:
     """The transformers model of a folder, filled, by transformers itself and our plug-in.
 
     The checksums are taken as checked. Raises FewbitsError for tensors that are missing, unexpected or of another shape.
     """
     with quietly():
         kind, config = _class_of(folder)
-        config.quantization_config = manifest.to_dict() | {"files": {}}
+        config.quantization_config = manifest.to_dict() | {"checked": Checked}
         try:
-            model, report = kind.from_pretrained(
-                folder, config=config, dtype=dtype or "auto", output_loading_info=True, ignore_mismatched_sizes=True
-            )
+            with bounded(bound):
+                model, report = kind.from_pretrained(
+                    folder,
+                    config=config,
+                    dtype=dtype or "auto",
+                    use_safetensors=True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,
+                )
         except FewbitsError as error:
             raise FewbitsError(f"{folder}: {error}{_versions(folder)}") from None
         except Exception as error:  # of any type: the model's own code
@@ -63,11 +83,13 @@ def _class_of(folder: Path) -> tuple[Any, Any]:
     digits.register()
     name = (read_config(folder).get("architectures") or ["none"])[0]
     kind = getattr(transformers(), name, None) or getattr(digits, name, None)
-    if kind is None:
+    if not (isinstance(kind, type) and issubclass(kind, transformers().PreTrainedModel) and kind.config_class is not None):
         version = transformers().__version__
-        raise FewbitsError(f"{folder}: transformers {version} has no {name}: give a float model, load(folder, model=...)")
+        raise FewbitsError(
+            f"{folder}: transformers {version} has no {printable(name, 80)}: give a float model, load(folder, model=...)"
+        )
     try:
-        return kind, kind.config_class.from_pretrained(folder)
+        return kind, kind.config_class.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of any type: configurations check themselves in many ways
         raise FewbitsError(f"{folder}: transformers cannot use its config.json: {one_line(error)}") from error
 
@@ -83,10 +105,7 @@ def prepare(model: nn.Module, plan: Plan, device: torch.device) -> nn.Module:
 
     Raises FewbitsError before any change where the skeleton has no such layer.
     """
-    names = {name for name, _ in model.named_modules(remove_duplicate=False)}
-    for decision in plan.decisions:
-        if decision.scheme is not None and decision.name not in names:
-            raise FewbitsError(f"layer {decision.name}: the model has none of that name; the plan is for another model")
+    planned.check(plan, model)
     model = rebuild(model, plan)
     forget_ties(model)
     for layer in model.modules():

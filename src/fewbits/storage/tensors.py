@@ -8,15 +8,14 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fewbits.errors import FewbitsError
 from fewbits.progress import track
-from fewbits.storage import checksums
-
-INDEX = "model.safetensors.index.json"
+from fewbits.shards import INDEX
+from fewbits.storage import checksums, contents, headers
 
 
 def unique(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -69,11 +68,13 @@ def fill(
     tensor which is missing, unexpected or of another shape.
     """
     paths = list(paths)
-    check(model, stored(paths), tied)
+    have = headers.stored(paths)
+    check(model, {name: tensor.shape for name, tensor in have.items()}, tied)
+    check_dtypes(model, have)
     for path in paths:
-        with _opened(path) as file:
+        with headers.opened(path) as file:
             for name in sorted(file.keys()):
-                _put(model, name, _as(file.get_tensor(name), dtype, device))
+                _put(model, name, _as(headers.tensor(file, name, path), dtype, device))
     for again, first in tied.items():
         _share(model, again, first)
 
@@ -81,6 +82,9 @@ def fill(
 def check(model: nn.Module, have: Mapping[str, tuple[int, ...]], tied: Mapping[str, str]) -> None:
     """Raise FewbitsError unless the stored names and shapes are those of the model."""
     want = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for again, first in tied.items():
+        if again not in want or first not in want or first not in have or want[again] != want[first]:
+            raise FewbitsError(f"tensor {again}: is tied to {first} in config.json, but not in the model: is it another model?")
     for name in want:
         if name not in have and name not in tied:
             raise FewbitsError(f"tensor {name}: is missing from the saved files: was it saved from another model?")
@@ -93,24 +97,31 @@ def check(model: nn.Module, have: Mapping[str, tuple[int, ...]], tied: Mapping[s
             )
 
 
+def check_dtypes(model: nn.Module, have: Mapping[str, headers.Stored]) -> None:
+    """Raise FewbitsError unless whole numbers are stored for whole numbers, of the same type, and floats for floats."""
+    for name, tensor in model.state_dict().items():
+        found = have.get(name)
+        if found is None:  # it is tied
+            continue
+        if found.dtype is None or (found.dtype != tensor.dtype and not _both_float(found.dtype, tensor.dtype)):
+            want = "floats" if tensor.is_floating_point() else tensor.dtype
+            raise FewbitsError(
+                f"tensor {name}: is saved as {found.dtype or found.kind}, but the model's is {want}: is it another model?"
+            )
+
+
+def _both_float(*kinds: torch.dtype) -> bool:
+    return all(kind in (torch.float64, torch.float32, torch.bfloat16, torch.float16) for kind in kinds)
+
+
 def stored(paths: Iterable[Path]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in some files, from their headers."""
-    found: dict[str, tuple[int, ...]] = {}
-    for path in paths:
-        with _opened(path) as file:
-            found |= {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
-    return found
+    """Names and shapes of the tensors in some files. Raises FewbitsError as `headers.stored` does."""
+    return {name: tensor.shape for name, tensor in headers.stored(paths).items()}
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The weight files of a folder: those of its index, or the only one. Raises FewbitsError where one is missing."""
-    names = ["model.safetensors"]
-    if (folder / INDEX).exists():
-        names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-    for name in names:
-        if not (folder / name).is_file():
-            raise FewbitsError(f"{folder / name}: is missing: the folder is incomplete, copy or download it again")
-    return [folder / name for name in names]
+    """The weight files of a saved folder. Raises FewbitsError as `contents.weight_files` does."""
+    return contents.weight_files(folder)
 
 
 def not_stored(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
@@ -140,13 +151,6 @@ def _whole(tensor: Tensor) -> Tensor:
     return tensor.contiguous() if alone else tensor.clone(memory_format=torch.contiguous_format)
 
 
-def _opened(path: Path) -> safe_open:
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise FewbitsError(f"{path}: cannot be read as safetensors: {error}") from None
-
-
 def _as(tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
     """The tensor in memory of its own.
 
@@ -162,8 +166,6 @@ def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
     module = model.get_submodule(path)
     old = module._parameters.get(last)
     if old is None:
-        if not tensor.is_floating_point() and tensor.dtype != module.get_buffer(last).dtype:
-            raise FewbitsError(f"tensor {name}: is saved as {tensor.dtype}, but the model's is {module.get_buffer(last).dtype}")
         module._buffers[last] = tensor
     else:
         module._parameters[last] = nn.Parameter(tensor, requires_grad=old.requires_grad)
