@@ -31,6 +31,7 @@ from transformers import (
 
 import fewbits
 from fewbits.layers import QuantizedEmbedding, QuantizedLayer
+from fewbits.runtime.cache import cache_of
 from fewbits.runtime.decode import FusedDecoder, decoder_for, why_not_fused
 from fewbits.runtime.sampling import Sampling
 
@@ -107,7 +108,7 @@ def compare(model: Any) -> dict[str, Any]:
     ids = torch.randint(0, vocabulary, (1, PROMPT + STEPS - 1), device="cuda")
     with torch.inference_mode():
         want = plain(input_ids=ids).logits[0, PROMPT:].double()
-        cache = plain(input_ids=ids[:, :PROMPT], use_cache=True).past_key_values
+        cache = cache_of(plain(input_ids=ids[:, :PROMPT], use_cache=True))
         have, again = step_logits(decoder, cache, ids).double(), step_logits(decoder, cache, ids).double()
         made = torch.cat(list(decoder.tokens(ids[:, :PROMPT], None, STEPS)), dim=1)
         greedy = plain(input_ids=torch.cat([ids[:, :PROMPT], made], dim=1)).logits[0, PROMPT - 1 : -1]

@@ -59,7 +59,12 @@ class CompiledDecoder(GraphDecoder):
     def _forward(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
         forward = self.compiled if ids.shape[1] == 1 else self.model.forward
         return forward(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=True,
+            logits_to_keep=1,
+            **{self.cache_name: cache},
         ).logits
 
 

@@ -5,6 +5,7 @@ from torch import nn
 from fewbits.errors import FewbitsError
 from fewbits.measure import Remembered, perplexity, text_divergence
 from fewbits.measure.running import ask, check_ids, config_value, device_of, dtype_of, evaluating
+from fewbits.runtime.cache import cache_of
 from tests.measure.tiny import TinyLM, tiny_classifier, tiny_llama
 
 
@@ -23,7 +24,7 @@ def test_a_language_model_makes_no_cache_when_it_is_only_asked() -> None:
     model, answers = tiny_llama(), []
     model.register_forward_hook(lambda *args: answers.append(args[-1]))
     assert ask(model, torch.zeros(1, 4, dtype=torch.int64)).shape == (1, 4, 64)
-    assert answers[0].past_key_values is None
+    assert cache_of(answers[0]) is None
 
 
 def test_what_a_model_computes_in_and_where() -> None:

@@ -84,7 +84,7 @@ def test_what_is_timed_is_what_transformers_generates() -> None:
 
 def test_each_new_token_costs_one_forward_of_one_token() -> None:
     model, seen = tiny_llama(), []
-    model.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    model.register_forward_pre_hook(lambda _, args, options: seen.append(tuple(options["input_ids"].shape)), with_kwargs=True)
     speed.generate(model, PROMPT, 5)
     assert seen == [(3, 10), (3, 1), (3, 1), (3, 1), (3, 1)]
 

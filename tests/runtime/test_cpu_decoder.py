@@ -8,6 +8,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, Phi3Config, Phi3ForCausalL
 
 import fewbits
 from fewbits.runtime import cpu
+from fewbits.runtime.cache import cache_of
 from fewbits.runtime.cpu.decoder import CpuDecoder, CpuStep, decoder
 from fewbits.runtime.decode import PlainDecoder, decoder_for
 from fewbits.runtime.sampling import Sampling
@@ -48,7 +49,7 @@ def make(kind: str) -> torch.nn.Module:
 def of(model: torch.nn.Module, ids: torch.Tensor, start: int) -> CpuStep:
     """The step of a model that has read `start` tokens."""
     step = CpuStep(recognise(model), model.config, ids.shape[1])
-    cache = model(ids[:, :start], use_cache=True).past_key_values
+    cache = cache_of(model(ids[:, :start], use_cache=True))
     step.load_cache([(layer.keys, layer.values) for layer in cache.layers])
     return step
 

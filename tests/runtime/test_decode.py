@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import fewbits
-from fewbits.runtime.decode import Decoder, FusedDecoder, PlainDecoder, _causal, decoder_for, is_fused, why_not_fused
+from fewbits.runtime.decode import Decoder, FusedDecoder, PlainDecoder, decoder_for, is_fused, why_not_fused
+from fewbits.runtime.graph import causal_mask
 from fewbits.runtime.sampling import Sampling
 from tests import tiny
 
@@ -42,7 +43,7 @@ def test_a_step_after_the_cache_is_a_step_without(model: Any) -> None:
 
 
 def test_a_prompt_looks_back_but_not_at_padding() -> None:
-    mask = _causal(torch.tensor([[0, 1, 1], [1, 1, 1]]), 5, torch.float32)
+    mask = causal_mask(torch.tensor([[0, 1, 1], [1, 1, 1]]), 5, torch.float32)
     may = (mask == 0)[:, 0].tolist()
     assert may[0] == [[True, False, False, False, False], [False, True, False, False, False], [False, True, True, False, False]]
     assert may[1][2] == [True, True, True, False, False]

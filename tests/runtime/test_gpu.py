@@ -7,6 +7,7 @@ import torch
 
 import fewbits
 from fewbits.runtime import gpu, nvrtc
+from fewbits.runtime.cache import cache_of
 from fewbits.runtime.weight import repack
 from fewbits.scheme import Scheme
 
@@ -74,7 +75,7 @@ def test_prompts_of_a_length_are_recorded_and_give_the_models_logits() -> None:
         with torch.inference_mode():
             want, have = model(ids, use_cache=True), engine.read(ids)
         assert divergence(want.logits[0, -1], have[0]) < 1e-5
-        keys = want.past_key_values.layers[1].keys[0]
+        keys = cache_of(want).layers[1].keys[0]
         assert torch.allclose(engine.keys[1, :, :n].float(), keys.float(), atol=2e-2)
 
 

@@ -7,6 +7,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
 
 import fewbits
+from fewbits.runtime.cache import cache_of
 from fewbits.runtime.prompt import PromptReader
 from fewbits.runtime.structure import recognise
 
@@ -53,6 +54,6 @@ def test_logits_keys_and_values_are_the_models(name: str, quantized: bool) -> No
         want = model(ids, use_cache=True)
         have = PromptReader(structure, turns, 128).read(ids)
     assert torch.allclose(have.logits, want.logits[:, -1], atol=1e-4)
-    for i, layer in enumerate(want.past_key_values.layers):
+    for i, layer in enumerate(cache_of(want).layers):
         assert torch.allclose(have.keys[i], layer.keys[0], atol=1e-4)
         assert torch.allclose(have.values[i], layer.values[0], atol=1e-4)

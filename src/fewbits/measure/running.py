@@ -1,6 +1,5 @@
 """Running a model to measure it: in eval mode, without gradients, on its own device; and what came out."""
 
-import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -11,6 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from fewbits.errors import FewbitsError
+from fewbits.runtime.cache import takes
 
 
 @contextmanager
@@ -50,11 +50,6 @@ def placed(model: nn.Module, inputs: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, 
 def plainly(model: nn.Module) -> dict[str, Any]:
     """Options that ask a model for its logits and for nothing that is kept."""
     return {"use_cache": False} if takes(model, "use_cache") else {}
-
-
-def takes(model: nn.Module, option: str) -> bool:
-    """Whether the model's forward knows an option by name."""
-    return option in inspect.signature(model.forward).parameters
 
 
 def device_of(model: nn.Module) -> torch.device:

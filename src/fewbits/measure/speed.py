@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from fewbits.errors import FewbitsError
 from fewbits.measure.digest import hash_tokens
 from fewbits.measure.result import Measure
-from fewbits.measure.running import check_positions, device_of, dtype_name, evaluating, placed, plainly, synchronize, takes
+from fewbits.measure.running import check_positions, device_of, dtype_name, evaluating, placed, plainly, synchronize
 from fewbits.measure.statistics import median_se, spread
+from fewbits.runtime.cache import cache_argument
+from fewbits.runtime.session import Session
 
 T = TypeVar("T")
 
@@ -118,7 +120,7 @@ def generations(
         raise FewbitsError(f"generating is timed from 2 new tokens on, not {new_tokens}: the first comes of reading the prompt")
     for model, prompt in zip(models, prompts, strict=True):
         check_positions(model, prompt.shape[1] + new_tokens, "prompt and new tokens")
-        _check_cache(takes(model, "past_key_values"), model)
+        _check_cache(cache_argument(model) is not None, model)
     with evaluating(*models):
         works = [partial(write or generate, model, prompt, new_tokens) for model, prompt in zip(models, prompts, strict=True)]
         runs = _in_turn(works, timing)
@@ -139,24 +141,21 @@ def _generation(prompt: Tensor, runs: list[Run], how: str, new_tokens: int) -> G
 
 
 def generate(model: nn.Module, prompt: Int[Tensor, "b t"], new_tokens: int) -> Run:
-    """Write greedily, and time it. What comes out equals transformers' `generate(do_sample=False)` until an <eos>."""
+    """Time the model's own greedy steps. The tokens equal transformers' `generate(do_sample=False)`; an <eos> ends nothing."""
     device = device_of(model)
-    prompt = prompt.to(device)
-    last = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}  # as transformers' generate reads a prompt
+    session = Session(model, prompt.to(device), None, new_tokens)
 
-    def read() -> tuple[Tensor, Any]:
-        return _step(model, prompt, last)
-
-    def write() -> Tensor:
-        token, cache = first, kept
+    def decode_rest() -> Tensor:
+        token = first
         tokens = [token]
         for _ in range(new_tokens - 1):
-            token, cache = _step(model, token, {"past_key_values": cache})
+            token = session.step(token).argmax(dim=-1)
             tokens.append(token)
-        return torch.cat(tokens, dim=1)
+        return torch.stack(tokens, dim=1)
 
-    (first, kept), prefill = seconds(read, device)
-    tokens, decode = seconds(write, device)
+    first, prefill = seconds(lambda: session.prefill().argmax(dim=-1), device)
+    _check_cache(session.cache is not None, model)
+    tokens, decode = seconds(decode_rest, device)
     return Run(tokens=tokens, prefill=prefill, decode=decode)
 
 
@@ -177,16 +176,9 @@ def quantize_time(work: Callable[[], T], device: torch.device | str = "cpu") -> 
     return result, Measure(name="quantize_time", value=took, unit="s", n=1, protocol=where)
 
 
-def _step(model: nn.Module, ids: Tensor, options: dict[str, Any]) -> tuple[Tensor, Any]:
-    answer = model(ids, use_cache=True, **options)
-    cache = getattr(answer, "past_key_values", None)
-    _check_cache(cache is not None, model)
-    return answer.logits[:, -1:].argmax(dim=-1), cache
-
-
 def _check_cache(there: bool, model: nn.Module) -> None:
     if not there:
-        raise FewbitsError(f"{type(model).__name__} keeps no KV cache (past_key_values): generating cannot be timed")
+        raise FewbitsError(f"{type(model).__name__} keeps no KV cache: its decode speed cannot be measured")
 
 
 def _how(model: nn.Module, timing: Timing, models: int) -> str:

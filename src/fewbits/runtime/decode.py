@@ -2,11 +2,10 @@
 
 fused: one kernel for whole steps (step.py): one sequence, a recognised model on an NVIDIA GPU of Hopper's generation or later
 cpu:   a step of few operators (cpu/decoder.py): one sequence, a recognised model in float32
-graph: the model's own step, recorded once as a CUDA graph over a static cache: any batch and any model on a GPU
-plain: the model's own step, called again and again
+graph: the model's own step, recorded once as a CUDA graph over a static cache (graph.py): any batch on a GPU, full attention
+plain: the model's own step, one call a token (session.py): any model
 """
 
-import inspect
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +13,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from fewbits.errors import FewbitsError
+from fewbits.runtime.graph import GraphDecoder, suits_graph
+from fewbits.runtime.padding import prefilled
 from fewbits.runtime.sampling import Sampling
 
 BURST = 16  # steps of a launch of the fused kernel; whoever streams sees tokens in bursts of these
@@ -28,7 +30,7 @@ class Decoder(Protocol):
 
 
 class PlainDecoder:
-    """The model's own forward with its own cache."""
+    """The model's own forward with its own cache (session.py)."""
 
     def __init__(self, model: Any, sampling: Sampling) -> None:
         self.model, self.sampling = model, sampling
@@ -36,89 +38,19 @@ class PlainDecoder:
     def tokens(self, ids: Int[Tensor, "batch n"], mask: Tensor | None, count: int) -> Iterator[Int[Tensor, "batch steps"]]:
         """One step at a time."""
         generator = torch.Generator(ids.device).manual_seed(self.sampling.seed)
-        options: dict[str, Any] = {"past_key_values": None, "use_cache": True}
-        if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
-            options["logits_to_keep"] = 1  # the vocabulary's products for the last token of the prompt alone
-        inputs = ids
-        for _ in range(count):
-            if mask is not None:
-                positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
-                options |= {"attention_mask": mask, "position_ids": positions}
-                mask = torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1)
-            with torch.inference_mode():
-                out = self.model(input_ids=inputs, **options)
-            options["past_key_values"] = out.past_key_values
-            inputs = self.sampling.choose(out.logits[:, -1], generator)[:, None]
-            yield inputs
+        session, logits = prefilled(self.model, ids, mask, count)
+        refuse_nan(self.model, logits)
+        for at in range(count):
+            token = self.sampling.choose(logits, generator)
+            yield token[:, None]
+            if at + 1 < count:
+                logits = session.step(token)
 
 
-class GraphDecoder:
-    """The model's own forward over a static cache; the step for one more token is a CUDA graph."""
-
-    def __init__(self, model: Any, sampling: Sampling) -> None:
-        self.model, self.sampling = model, sampling
-
-    def tokens(self, ids: Int[Tensor, "batch n"], mask: Tensor | None, count: int) -> Iterator[Int[Tensor, "batch steps"]]:
-        """One step at a time."""
-        from transformers import StaticCache
-
-        n = ids.shape[1]
-        generator = torch.Generator(ids.device).manual_seed(self.sampling.seed)
-        real = torch.ones_like(ids) if mask is None else mask
-        cache = StaticCache(config=self.model.config, max_cache_len=n + count)
-        with torch.inference_mode():
-            positions = (real.cumsum(-1) - 1).clamp(min=0)
-            hidden = _causal(real, n + count, self.model.dtype)
-            logits = self._forward(ids, hidden, positions, cache)
-            token = self.sampling.choose(logits[:, -1], generator)[:, None]
-            yield token
-            step = _Recorded(self._forward, cache, token, hidden[:, :, -1:].clone(), positions[:, -1:] + 1, n)
-            for at in range(n, n + count - 1):
-                token = self.sampling.choose(step.run(token, at)[:, -1], generator)[:, None]
-                yield token
-
-    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
-        return self.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-        ).logits
-
-
-class _Recorded:
-    """One step as a CUDA graph: its inputs stay where they were recorded, and are written before each run."""
-
-    def __init__(self, forward: Any, cache: Any, token: Tensor, mask: Tensor, positions: Tensor, filled: int) -> None:
-        self.token, self.mask, self.positions = token.clone(), mask, positions.clone()
-        self.graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # what is set up at first use must not be recorded
-            forward(self.token, self.mask, self.positions, cache)
-        torch.cuda.current_stream().wait_stream(stream)
-        _rewind(cache, filled)
-        with torch.cuda.graph(self.graph):
-            self.logits = forward(self.token, self.mask, self.positions, cache)
-        _rewind(cache, filled)
-
-    def run(self, token: Tensor, at: int) -> Tensor:
-        self.token.copy_(token)
-        self.mask[..., at] = 0
-        self.graph.replay()
-        self.positions += 1
-        return self.logits
-
-
-def _rewind(cache: Any, filled: int) -> None:
-    for layer in cache.layers:
-        layer.cumulative_length.fill_(filled)
-
-
-def _causal(real: Int[Tensor, "batch n"], length: int, dtype: torch.dtype) -> Tensor:
-    """What is added to the scores of a prompt over a cache of some length: 0 where a token may look, else the least number."""
-    batch, n = real.shape
-    may = torch.zeros(batch, 1, n, length, dtype=torch.bool, device=real.device)
-    may[..., :n] = torch.ones(n, n, dtype=torch.bool, device=real.device).tril() & real[:, None, None, :].bool()
-    may[..., range(n), range(n)] = True  # a padding token looks at itself: a row of nothing would be NaN
-    return torch.zeros(may.shape, dtype=dtype, device=real.device).masked_fill_(~may, torch.finfo(dtype).min)
+def refuse_nan(model: Any, logits: Tensor) -> None:
+    """Raise FewbitsError for a model that gives NaN: the token with the largest logit would be any."""
+    if bool(logits.isnan().any()):
+        raise FewbitsError(f"{type(model).__name__}: the logits after the prompt are NaN: check its weights and dtype")
 
 
 class FusedDecoder:
@@ -164,7 +96,7 @@ def decoder_for(model: Any, batch: int, length: int, sampling: Sampling, *, burs
     from fewbits.runtime.prepare import prepare_model
 
     prepare_model(model)
-    return GraphDecoder(model, sampling)
+    return GraphDecoder(model, sampling) if suits_graph(model) else PlainDecoder(model, sampling)
 
 
 def why_not_fused(model: Any) -> str | None:

@@ -21,9 +21,10 @@ from fewbits.doctor.sample import twin
 from fewbits.errors import FewbitsError
 from fewbits.layers import replacement_for
 from fewbits.measure.result import Measure
-from fewbits.measure.running import ask, config_value, evaluating, takes
+from fewbits.measure.running import ask, config_value, evaluating
 from fewbits.measure.speed import Timing, generations, latencies
 from fewbits.progress import track
+from fewbits.runtime.cache import cache_argument
 from fewbits.scheme import Scheme
 from fewbits.search.costs import Clock
 from fewbits.search.store import Store
@@ -77,7 +78,7 @@ class Stopwatch:
         return asdict(Clock(table=table, rest=rest, items=self.batch, original=seconds, protocol=protocol))
 
     def _check(self, measure: str) -> None:
-        if measure == "decode_speed" and not takes(self.trial.model, "past_key_values"):
+        if measure == "decode_speed" and cache_argument(self.trial.model) is None:
             raise FewbitsError(f"decode_speed: {type(self.trial.model).__name__} writes no text; limit latency instead")
         if measure == "latency" and self.images is None:
             raise FewbitsError("latency: needs data that are tensors, to run the model on")

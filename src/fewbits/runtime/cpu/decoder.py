@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from fewbits.layers import QuantizedLinear
+from fewbits.runtime.cache import cache_of
 from fewbits.runtime.cpu.linear import linear
 from fewbits.runtime.cpu.step import Cache, NativeStep, NoKernel
 from fewbits.runtime.cpu.switch import running
@@ -37,7 +38,7 @@ class CpuDecoder:
         generator = torch.Generator().manual_seed(self.sampling.seed)
         with torch.inference_mode():
             out = self.model(input_ids=ids, use_cache=True, logits_to_keep=1)
-            self.step.load_cache([(layer.keys, layer.values) for layer in out.past_key_values.layers])
+            self.step.load_cache([(layer.keys, layer.values) for layer in cache_of(out).layers])
             logits = out.logits[:, -1]
         for at in range(ids.shape[1], ids.shape[1] + count):
             token = self.sampling.choose(logits, generator)[:, None]
