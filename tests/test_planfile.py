@@ -131,6 +131,37 @@ def test_what_is_no_yaml_is_refused_in_one_line(content: bytes, tmp_path: Path) 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("rules:\n- {match: a, scheme: keep}\n- {match: b, scheme: uint9}\n", ("line 3", "9 bits")),
+        ("rules:\n- {match: a, match: b, scheme: keep}\n", ("line 2", "'match'", "twice")),
+        ("rules: []\nrules: []\n", ("line 2", "'rules'", "twice")),
+        ("rules:\n- {match: [a], scheme: keep}\n", ("line 2", "texts")),
+        ("rules:\n- {match: a, scheme: yes}\n", ("line 2", "unknown format 'yes'")),
+        ("rules:\n- {match: 're:(a', scheme: keep}\n", ("line 2", "no regular expression")),
+        ("rules: []\nversion: true\n", ("line 2", "'version'")),
+        ("rules: []\ntotal_params: -1\n", ("line 2", "'total_params'")),
+        ("rules: []\nextra: 1\n", ("line 2", "'extra'", "unknown key")),
+        ("rules: &a [*a]\n", ("line 1", "alias")),
+        ("rules: !!python/tuple []\n", ("line 1", "tag")),
+        ("rules: []\n---\nrules: []\n", ("line 2", "second document")),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named_by_its_line(content: str, parts: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(content)
+    with pytest.raises(FewbitsError) as error:
+        planfile.read(file)
+    assert not [part for part in (f"{file}: ", *parts) if part not in str(error.value)], error.value
+
+
+def test_a_pattern_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("rules:\n- {match: 010, scheme: keep}\n- {match: 1.10, scheme: keep}\n")
+    assert [rule.match for rule in planfile.read(file).rules] == ["010", "1.10"]
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     for place in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(FewbitsError, match=re.escape(f"{place}: cannot be read as YAML")):

@@ -5,14 +5,13 @@ What the model keeps by default (embeddings, the output head, routers) is reache
 `lm_head`, `*embed_tokens`, `re:.*`; a bare `*` means the rest.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Literal, cast, get_args
 
 from fewbits.errors import FewbitsError, shown
+from fewbits.patterns import matcher
 from fewbits.scheme import KEEP, Scheme, parse_target
 
 OnMisfit = Literal["error", "keep", "channel"]
@@ -34,11 +33,7 @@ class Rule:
     scheme: Scheme | None
 
     def __post_init__(self) -> None:
-        if self.match.startswith("re:"):
-            try:
-                re.compile(self.match[3:])
-            except re.error as error:
-                raise FewbitsError(f"'{self.match}' is no regular expression: {error}") from None
+        matcher(self.match)
 
     @classmethod
     def parse(cls, text: str) -> "Rule":
@@ -52,16 +47,14 @@ class Rule:
         return f"{self.match}={self.scheme or KEEP}"
 
     def matches(self, name: str) -> bool:
-        if self.match.startswith("re:"):
-            return re.fullmatch(self.match[3:], name) is not None
-        return fnmatchcase(name, self.match)
+        return matcher(self.match)(name)
 
     def names(self, name: str) -> bool:
         """Whether the pattern means this very layer: the last part of its name, not just a folder above it."""
         if self.match.startswith("re:") or self.match == name:
             return self.matches(name)
         last = self.match.rpartition(".")[2].strip("*")
-        return self.matches(name) and bool(last.strip("*?")) and fnmatchcase(name.rpartition(".")[2], f"*{last}*")
+        return self.matches(name) and bool(last.strip("*?")) and matcher(f"*{last}*")(name.rpartition(".")[2])
 
 
 @dataclass(frozen=True, kw_only=True)

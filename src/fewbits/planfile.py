@@ -11,11 +11,13 @@ from typing import Any
 
 import yaml
 
+from fewbits import strictyaml
+from fewbits.document import Value
 from fewbits.errors import FewbitsError, shown
-from fewbits.files import read_text
 from fewbits.plan import VERSION, Decision, Plan, Rule, misfit_named
 from fewbits.scheme import KEEP, parse_target
 
+_MOST = 2**62  # parameters of a model
 _KEYS = {"version", "rules", "on_misfit", "coverage", "decisions", "total_params"}
 
 
@@ -39,16 +41,37 @@ def to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def read(path: str | Path) -> Plan:
-    """Read a recipe or a saved `plan.yaml`. Raises FewbitsError that names the file and what is wrong in it."""
+    """Read a recipe or a saved `plan.yaml`. Raises FewbitsError that names the file, the line and what is wrong there."""
     try:
-        data = yaml.safe_load(read_text(Path(path)))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2024-99-99
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).removeprefix(f"{path}: ")
-        raise FewbitsError(f"{path}: cannot be read as YAML: {why}") from None
+        top = strictyaml.parse(strictyaml.text_of(Path(path)), "")
+    except FewbitsError as error:
+        raise FewbitsError(f"{path}: cannot be read as YAML: {error}") from None
     try:
-        return from_dict(data)
+        return _from_document(top)
     except FewbitsError as error:
         raise FewbitsError(f"{path}: {error}") from None
+
+
+def _from_document(top: Value) -> Plan:
+    """As `from_dict`, with the line of what is wrong."""
+    given = top.mapping() if isinstance(top.data, dict) else {}
+    for key, value in given.items():
+        if key not in _KEYS:
+            top.at_key(key).fail(f"unknown key in a plan: {', '.join(sorted(_KEYS))}")
+        if key in ("version", "total_params"):
+            value.whole(least=0, most=_MOST)
+    data = top.plain()
+    for at, each in enumerate(_listed(given, "rules")):
+        if isinstance(each.data, dict):  # a pattern or scheme as it is written: 010 stays 010
+            data["rules"][at] = {name: value.raw or value.plain() for name, value in each.data.items()}
+        each.checked(lambda d=data["rules"][at]: _rule_from_dict(d))
+    for at, each in enumerate(_listed(given, "decisions")):
+        each.checked(lambda d=data["decisions"][at]: _decision_from_dict(d))
+    return top.checked(lambda: from_dict(data))
+
+
+def _listed(given: dict[str, Value], key: str) -> list[Value]:
+    return given[key].data if key in given and isinstance(given[key].data, list) else []
 
 
 def from_dict(data: Any) -> Plan:
@@ -57,7 +80,7 @@ def from_dict(data: Any) -> Plan:
         raise FewbitsError("a plan is a mapping with a list of 'rules', each with 'match' and 'scheme'")
     if unknown := sorted(map(str, set(data) - _KEYS)):
         raise FewbitsError(f"unknown key {shown(unknown[0])} in the plan: {', '.join(sorted(_KEYS))}")
-    if data.get("version", VERSION) != VERSION:
+    if data.get("version", VERSION) != VERSION or isinstance(data.get("version"), bool):
         raise FewbitsError(f"the plan is of version {shown(data['version'])}, this fewbits reads version {VERSION}")
     decisions, total = data.get("decisions", []), data.get("total_params", 0)
     if not isinstance(decisions, list) or not _is_count(total):
@@ -70,11 +93,15 @@ def from_dict(data: Any) -> Plan:
     )
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _rule_from_dict(data: Any) -> Rule:
     if not isinstance(data, dict) or set(data) != {"match", "scheme"}:
         raise FewbitsError(f"a rule has 'match' and 'scheme', not {shown(data)}")
-    if not all(isinstance(value, str | int | float) for value in data.values()):
-        raise FewbitsError(f"a rule's 'match' and 'scheme' are texts, not {shown(data)}")
+    if not all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in data.values()):
+        raise FewbitsError(f"in a rule, 'match' and 'scheme' are texts, not {shown(data)}")
     return Rule(match=str(data["match"]), scheme=parse_target(str(data["scheme"])))
 
 
@@ -96,7 +123,3 @@ def _decision_from_dict(data: Any) -> Decision:
     name, kind, scheme, why = (data[key] for key in texts)
     tied_to = data.get("tied_to")
     return Decision(name=name, kind=kind, params=data["params"], scheme=parse_target(scheme), why=why, tied_to=tied_to)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

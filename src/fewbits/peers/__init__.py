@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from fewbits.errors import FewbitsError
 
@@ -26,6 +26,13 @@ def names() -> tuple[str, ...]:
 def options_of(name: str) -> tuple[str, ...]:
     """The options that a peer takes."""
     return tuple(f.name for f in fields(_class_of(name)))
+
+
+def types_of(name: str) -> dict[str, Any]:
+    """The options that a peer takes, with their types."""
+    kind = _class_of(name)
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
 
 
 def make(name: str, options: Mapping[str, Any]) -> "Peer":

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from fewbits.errors import FewbitsError
 
-_PLACE = re.compile(r"(first|last) (quarter|half|third|[1-9]\d*)|rest")
+_PLACE = re.compile(r"(first|last) (quarter|half|third|[1-9][0-9]{0,5})|rest")
 _PARTS = {"half": 2, "third": 3, "quarter": 4}
+SLOT = "{bits}"  # where the bits of a block go in the scheme
 KNOWN = "first N, last N, first half|third|quarter, last half|third|quarter, rest"
 
 
@@ -20,6 +21,10 @@ class Blocks:
     places: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
+        if SLOT not in self.scheme:
+            raise FewbitsError(f"the scheme '{self.scheme}' has no {SLOT} for the bits of a block")
+        if bool(self.each) == bool(self.places):
+            raise FewbitsError(f"give bits for each block, or for places of blocks: {KNOWN}")
         for place, _ in self.places:
             if _PLACE.fullmatch(place) is None:
                 raise FewbitsError(f"'{place}' is no place of blocks: {KNOWN}")
@@ -30,20 +35,34 @@ class Blocks:
         if self.each and len(self.each) != count:
             raise FewbitsError(f"the plan has bits for {len(self.each)} blocks, the model has {count}")
         bits = self.each or self._by_place(count)
-        return tuple((f"re:{re.escape(prefix)}{i}\\..*", self.scheme.format(bits=b)) for i, b in enumerate(bits))
+        return tuple((f"re:{re.escape(prefix)}{i}\\..*", self.scheme.replace(SLOT, str(b))) for i, b in enumerate(bits))
 
     def _by_place(self, count: int) -> tuple[int, ...]:
         given: Mapping[str, int] = dict(self.places)
-        bits: list[int | None] = [given.get("rest")] * count
+        bits: list[int | None] = [None] * count
+        by = [""] * count
         for place, width in self.places:
-            if place != "rest":
-                end, _, part = place.partition(" ")
-                many = -(-count // _PARTS[part]) if part in _PARTS else int(part)
-                for i in range(min(many, count)):
-                    bits[i if end == "first" else count - 1 - i] = width
-        if None in bits:
-            raise FewbitsError(f"block {bits.index(None)} of {count} has no bits: add 'rest'")
-        return tuple(b for b in bits if b is not None)
+            for i in _reached(place, count):
+                if bits[i] not in (None, width):
+                    raise FewbitsError(
+                        f"block {i} of {count} has {bits[i]} bits by '{by[i]}' and {width} by '{place}': give one"
+                    )
+                bits[i], by[i] = width, place
+        found = [given.get("rest") if width is None else width for width in bits]
+        if None in found:
+            raise FewbitsError(f"block {found.index(None)} of {count} has no bits: add 'rest'")
+        return tuple(b for b in found if b is not None)
+
+
+def _reached(place: str, count: int) -> range:
+    """The blocks that a place names; none for `rest`, which takes what the others leave."""
+    end, _, part = place.partition(" ")
+    if end == "rest":
+        return range(0)
+    many = -(-count // _PARTS[part]) if part in _PARTS else int(part)
+    if many > count:
+        raise FewbitsError(f"'{place}': the model has {count} blocks")
+    return range(many) if end == "first" else range(count - many, count)
 
 
 def blocks_of(layers: Iterable[str]) -> tuple[str, int]:

@@ -117,7 +117,7 @@ def plan_for(row: RowSpec, loaded: Loaded) -> Plan | None:
         return None
     rules: Sequence[tuple[str, str]] = row.rules
     if row.blocks is not None:
-        rules = row.blocks.rules(name for name, _ in loaded.model.named_modules())
+        rules = (*row.rules, *row.blocks.rules(name for name, _ in loaded.model.named_modules()))
     made = Plan(rules=tuple(Rule(match=m, scheme=parse_target(s)) for m, s in rules), on_misfit=row.on_misfit)
     return resolve(loaded.model, made)
 

@@ -137,7 +137,7 @@ def _row(item: Item, made: dict[str, Any] | None, error: str | None) -> RowResul
         model=item.model,
         label=row.label,
         plan=found.plan or item.plan,
-        scheme=row.rules[0][1] if len(row.rules) == 1 else "",
+        scheme=row.rules[0][1] if len(row.rules) == 1 and row.blocks is None else "",
         original=row.original,
         peer=found.peer or row.peer,
         series=row.series,

@@ -16,8 +16,8 @@ ORIGINAL = "as it is"
 class RowSpec:
     """A row for every model: the original (no rules), a plan, or what another library makes of it.
 
-    `rules` are (pattern, scheme or `keep`) in order; `blocks` give bits by the position of a block and are turned into rules
-    when the model is known. `where` is the file and line, for errors that only the model shows.
+    `rules` are (pattern, scheme or `keep`) in order; `blocks` give bits by the position of a block and become rules, after
+    those, when the model is known. `where` is the file and line, for errors that only the model shows.
     """
 
     label: str

@@ -1,7 +1,8 @@
 import pytest
 
+from fewbits.document import Value
 from fewbits.errors import FewbitsError
-from fewbits.study.document import Value, parse
+from fewbits.strictyaml import parse
 
 
 def read(text: str) -> Value:
