@@ -79,8 +79,10 @@ def test_bursts_follow_one_another(model: Any) -> None:
 
 
 def test_what_a_window_would_cut_is_not_fused(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = SimpleNamespace(max_len=256, dtype=model.dtype, device=model.device)
+    made = SimpleNamespace(max_len=256)
     monkeypatch.setattr("fewbits.runtime.step.StepEngine", lambda *_, **__: made)
+    monkeypatch.setattr("fewbits.runtime.verify.engine_differs", lambda *_: None)
+    monkeypatch.setattr("fewbits.runtime.fused.is_on_gpu", lambda _: True)
     monkeypatch.setattr(model.config, "sliding_window", 4, raising=False)
     assert is_fused(model, 4) and not is_fused(model, 5)
 

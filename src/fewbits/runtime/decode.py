@@ -17,9 +17,9 @@ from fewbits.errors import FewbitsError
 from fewbits.runtime.graph import GraphDecoder, suits_graph
 from fewbits.runtime.padding import prefilled
 from fewbits.runtime.sampling import Sampling
+from fewbits.runtime.vocabulary import check_ids
 
 BURST = 16  # steps of a launch of the fused kernel; whoever streams sees tokens in bursts of these
-_ENGINE = "_fewbits_step_engine"
 
 
 @runtime_checkable
@@ -60,10 +60,13 @@ class FusedDecoder:
         self.model, self.engine, self.sampling, self.burst = model, engine, sampling, burst
 
     def tokens(self, ids: Int[Tensor, "batch n"], mask: Tensor | None, count: int) -> Iterator[Int[Tensor, "batch steps"]]:
-        """As many steps a launch as are left, `burst` at most."""
+        """As many steps a launch as are left, `burst` at most. Raises FewbitsError for tokens that the model does not have."""
+        check_ids(ids, self.model)
         generator = torch.Generator(ids.device).manual_seed(self.sampling.seed)
         with torch.inference_mode():
-            token = self.sampling.choose(self.engine.read(ids), generator)[:, None]
+            logits = self.engine.read(ids)
+        refuse_nan(self.model, logits)
+        token = self.sampling.choose(logits, generator)[:, None]
         yield token
         at, end = ids.shape[1], ids.shape[1] + count - 1
         self.engine.tokens[at] = token[0, 0]
@@ -100,36 +103,34 @@ def decoder_for(model: Any, batch: int, length: int, sampling: Sampling, *, burs
 
 
 def why_not_fused(model: Any) -> str | None:
-    """Why the fused step cannot take a model, in words; None if it can."""
-    from fewbits.runtime.step import StepEngine
-    from fewbits.runtime.structure import UnknownStructure, recognise
+    """Why the fused steps cannot take a model, in words; None if a GPU's can.
 
+    A model on the CPU that the CPU's step cannot take has that reason; else it lacks a GPU.
+    """
+    from fewbits.runtime import fused
+    from fewbits.runtime.cpu.decoder import why_not
+    from fewbits.runtime.structure import UnknownStructure
+
+    if next(model.parameters()).device.type == "cpu" and (reason := why_not(model)) is not None:
+        return reason
     try:
-        StepEngine(recognise(model), max_len=64)
+        fused.engine_for(model, 1)
     except UnknownStructure as reason:
         return str(reason)
     return None
 
 
 def is_fused(model: Any, length: int) -> bool:
-    """Whether the fused step writes with this model, one sequence of up to `length` tokens."""
+    """Whether the fused step of the GPU decodes one sequence of up to `length` tokens of this model."""
     return _engine(model, length) is not None
 
 
 def _engine(model: Any, length: int) -> Any:
-    """The model's step engine, made when first needed or when a longer cache is."""
-    from fewbits.runtime.step import StepEngine
-    from fewbits.runtime.structure import UnknownStructure, recognise, window_of
+    """The model's engine on the GPU; None where the model's own step must be used, and `why_not_fused` gives the reason."""
+    from fewbits.runtime import fused
+    from fewbits.runtime.structure import UnknownStructure
 
-    window = window_of(model.config)
-    if window is not None and length > window:
-        return None
-    known = model.__dict__.get(_ENGINE)
-    if known is not None and known.max_len >= length and known.dtype == model.dtype and known.device == model.device:
-        return known
     try:
-        engine = StepEngine(recognise(model), max_len=-(-length // 256) * 256)
-    except UnknownStructure:  # not an error: the graph takes the model as it is, and why_not_fused tells the reason
+        return fused.engine_for(model, length)
+    except UnknownStructure:
         return None
-    model.__dict__[_ENGINE] = engine
-    return engine

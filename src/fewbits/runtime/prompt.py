@@ -44,11 +44,11 @@ class PromptReader:
         self._seen: set[int] = set()  # padded lengths; what is set up at first use cannot be recorded
         self._graphs: dict[int, _Recorded] = {}
 
-    def read(self, ids: Int[Tensor, "1 n"]) -> Read:
-        """Read a whole prompt, from position 0 on."""
+    def read(self, ids: Int[Tensor, "1 n"], *, record: bool = True) -> Read:
+        """Read a whole prompt, from position 0 on. `record`: whether the second of a length is recorded as a CUDA graph."""
         n = ids.shape[1]
         size = min(self.most, -(-n // _ROUND) * _ROUND)
-        if not ids.is_cuda or n > min(_LONG, size):
+        if not ids.is_cuda or not record or n > min(_LONG, size):
             return self._end(*self.hidden(ids), n)
         if size in self._seen and size not in self._graphs:
             self._graphs[size] = _Recorded(self, size, ids.device)

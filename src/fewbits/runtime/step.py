@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fewbits.errors import FewbitsError
 from fewbits.layers import QuantizedEmbedding
-from fewbits.runtime import nvrtc
+from fewbits.runtime import nvrtc, sizes
 from fewbits.runtime.prepare import prepare
 from fewbits.runtime.prompt import PromptReader
 from fewbits.runtime.step_phases import Phases
@@ -16,19 +17,9 @@ from fewbits.runtime.step_tables import BATCH, KIND_BITS, MOST_TAGS, NORMED, RAW
 from fewbits.runtime.structure import Structure, UnknownStructure
 
 SOURCES = (
-    "tile",
-    "step_base",
-    "step_exchange",
-    "step_ring",
-    "step_embedding",
-    "step_bytes",
-    "step_put",
-    "step_inputs",
-    "step_products",
-    "step_rows",
-    "step_finish",
-    "step_attention",
-)
+    "tile", "step_base", "step_exchange", "step_ring", "step_embedding", "step_bytes", "step_put", "step_inputs", "step_products",
+    "step_rows", "step_finish", "step_attention",
+)  # fmt: skip
 F16_MOST = 65_504.0  # the cache is f16: bf16's 8 bits would be most of what the step loses
 PROFILE = 0  # 1: the kernel notes its clock at some points of each phase
 
@@ -45,6 +36,8 @@ class StepEngine:
         self.structure, self.max_len = structure, max_len
         self.device, self.dtype = _place(structure)
         self._check()
+        places = max_len if structure.positions is None else sizes.of(structure.positions)[0]
+        self._longest = min(max_len, places)
         self._made = Phases(structure, self.device, self.dtype)
         phases = self._made.all()
         self._share_attention()
@@ -55,7 +48,12 @@ class StepEngine:
 
     # ---- use ----
     def decode(self, start: int, steps: int, *, temperature: float = 0.0, seed: int = 0, logits: bool = False) -> None:
-        """Read token `start` of `self.tokens`, write `steps` more after it. The cache must hold what is before `start`."""
+        """Read token `start` of `self.tokens`, write `steps` more after it. The cache must hold what is before `start`.
+
+        Raises FewbitsError past the length that the cache was made for.
+        """
+        if start < 0 or start + steps > self._longest:
+            raise FewbitsError(f"tokens {start} to {start + steps} of a sequence of {self._longest}")
         args = self._args
         args.inv_temperature = 1 / temperature if temperature > 0 else 0.0
         args.seed = seed & 0xFFFFFFFF
@@ -73,9 +71,15 @@ class StepEngine:
             self.keys[i, :, :n] = keys[0].clamp(-F16_MOST, F16_MOST)
             self.values[i, :, :n] = values[0].clamp(-F16_MOST, F16_MOST)
 
-    def read(self, ids: Int[Tensor, "1 n"]) -> Float[Tensor, "1 vocabulary"]:
-        """Read a prompt from position 0 on, keep its keys and values; the logits of its last token."""
-        found, n = self._reader.read(ids), ids.shape[1]
+    def read(self, ids: Int[Tensor, "1 n"], *, record: bool = True) -> Float[Tensor, "1 vocabulary"]:
+        """Read a prompt from position 0 on, keep its keys and values; the logits of its last token.
+
+        `record`: whether a second prompt of a length may be recorded as a CUDA graph. Raises FewbitsError for one that is too long.
+        """
+        n = ids.shape[1]
+        if n > self._longest:
+            raise FewbitsError(f"a prompt of {n} tokens for a sequence of {self._longest}")
+        found = self._reader.read(ids, record=record)
         self.keys[:, :, :n] = found.keys.clamp(-F16_MOST, F16_MOST)
         self.values[:, :, :n] = found.values.clamp(-F16_MOST, F16_MOST)
         return found.logits
@@ -191,7 +195,9 @@ class StepEngine:
         ids = torch.arange(self.max_len, device=self.device)[None]
         with torch.inference_mode():
             cos, sin = rotary(torch.empty(0, dtype=torch.float32, device=self.device), ids)
-        cos, sin = cos[0].contiguous(), sin[0].contiguous()
+        if cos.shape[:2] != (1, self.max_len) or sin.shape != cos.shape:
+            raise UnknownStructure(f"its rotary embedding has {tuple(cos.shape)}, not {self.max_len} positions")
+        cos, sin = cos[0].float().contiguous(), sin[0].float().contiguous()
         if cos.shape[-1] > self.structure.head_dim:
             raise UnknownStructure("the rotary embedding is wider than a head")
         if cos.shape[-1] % 4:

@@ -1,7 +1,7 @@
-"""What a causal language model is made of, found by looking at its parts: norms, projections, activation, rotary embedding.
+"""The parts of a causal language model that the fused steps compute: norms, projections, activation, rotary embedding.
 
-Nothing is taken from a class's name. Norms and activations are tried on numbers and compared with what the fused step would
-compute; what does not match is refused with a reason, and the model then runs as it is.
+Norms and activations are tried on numbers. Only models of known classes with known settings are accepted (known.py), unpatched
+(untouched.py) and with sizes that fit together (sizes.py); any other is refused with a reason, and its own forward is used.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewbits.layers import QuantizedLayer
+from fewbits.runtime import sizes, untouched
+from fewbits.runtime.known import UnknownStructure, failed
+
+__all__ = ["ACTIVATIONS", "Block", "Rows", "Structure", "UnknownStructure", "check_length", "longest", "recognise", "window_of"]
 
 ACTIVATIONS: tuple[Callable[[Tensor], Tensor], ...] = (F.silu, lambda x: F.gelu(x, approximate="tanh"), F.relu)
-
-
-class UnknownStructure(Exception):
-    """The fused step cannot compute this model; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,56 +64,86 @@ class Structure:
 
 
 def recognise(model: Any) -> Structure:
-    """Raises UnknownStructure."""
+    """The parts of a model that the fused steps compute.
+
+    Raises:
+        UnknownStructure: for any other model, and for one whose parts cannot be read.
+    """
+    try:
+        untouched.check_unpatched(model)
+        found = _read(model)
+        untouched.check_modules(model)
+        untouched.check_settings(model.config)
+        sizes.check(found, model)
+    except UnknownStructure:
+        raise
+    except Exception as error:
+        raise failed("its structure cannot be read", error) from error
+    return found
+
+
+def _read(model: Any) -> Structure:
     config = model.config
     body = getattr(model, getattr(model, "base_model_prefix", ""), None)
     layers = getattr(body, "layers", None) or getattr(body, "h", None)
     if layers is None:
         raise UnknownStructure("no list of layers was found")
     _no_surprises(config)
-    blocks = tuple(_block(layer, config) for layer in layers)
-    first = layers[0]
-    attention = _one(first, "self_attn", "attn")
+    blocks = tuple(_block(layer) for layer in layers)
     heads = config.num_attention_heads
-    head_dim = attention.head_dim
-    kv_heads = getattr(config, "num_key_value_heads", None) or heads
     norm = _one(body, "norm", "ln_f")
     kinds = {_norm_kind(n) for b in blocks for n in (b.norm1, b.norm2)} | {_norm_kind(norm)}
     if len(kinds) != 1:
         raise UnknownStructure("its norms differ from layer to layer")
     layer_norm, eps = kinds.pop()
-    mlp = first.mlp
+    activations = {_activation(_one(layer.mlp, "act_fn", "act", "activation_fn")) for layer in layers}
+    if len(activations) != 1:
+        raise UnknownStructure("its activations differ from layer to layer")
     positions = getattr(body, "wpe", None)
     rotary = getattr(body, "rotary_emb", None)
     if (positions is None) == (rotary is None):
         raise UnknownStructure("positions are neither learned nor rotary")
+    head = model.get_output_embeddings()
     return Structure(
         embedding=model.get_input_embeddings(),
         positions=positions,
         rotary=rotary,
         blocks=blocks,
         norm=norm,
-        head=model.get_output_embeddings(),
+        head=head,
         hidden=config.hidden_size,
         heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
+        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=_one(layers[0], "self_attn", "attn").head_dim,
         eps=eps,
         layer_norm=layer_norm,
-        activation=_activation(_one(mlp, "act_fn", "act", "activation_fn")),
-        vocabulary=model.get_output_embeddings().weight.shape[0]
-        if isinstance(model.get_output_embeddings(), nn.Linear)
-        else model.get_output_embeddings().shape[0],
+        activation=activations.pop(),
+        vocabulary=sizes.of(head)[0],
     )
 
 
 def window_of(config: Any) -> int | None:
-    """How many tokens each looks at, itself and those before it; None: all. Shorter sequences do not notice."""
+    """The number of tokens that each token attends to, itself included; None: all. Shorter sequences are not affected."""
     return getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+
+
+def longest(structure: Structure, config: Any) -> int | None:
+    """The longest sequence that the fused steps may compute; None: any. Windows and learned positions end it."""
+    ends = [window_of(config), None if structure.positions is None else sizes.of(structure.positions)[0]]
+    return min((end for end in ends if end is not None), default=None)
+
+
+def check_length(structure: Structure, config: Any, length: int) -> None:
+    """Raises UnknownStructure for a sequence longer than `longest`."""
+    most = longest(structure, config)
+    if most is not None and length > most:
+        raise UnknownStructure(f"{length} tokens are more than its window or its positions of {most}")
 
 
 def _no_surprises(config: Any) -> None:
     rope = getattr(config, "rope_parameters", None) or {}
+    if any(isinstance(value, dict) for value in rope.values()):
+        raise UnknownStructure("its rotary embedding differs from layer to layer")
     if rope.get("rope_type", "default") not in ("default", "linear", "llama3", "yarn"):
         raise UnknownStructure(f"rotary embedding of type {rope['rope_type']} depends on the length")
     for name in ("logit_scale", "logits_scaling", "residual_multiplier", "embedding_multiplier", "final_logit_softcapping"):
@@ -122,9 +151,13 @@ def _no_surprises(config: Any) -> None:
             raise UnknownStructure(f"it sets {name}")
     if getattr(config, "add_cross_attention", False):
         raise UnknownStructure("it has cross attention")
+    if set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+        raise UnknownStructure("its layers are of other types than attention")
+    if getattr(config, "attn_logit_softcapping", None) or getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        raise UnknownStructure("its attention changes the scores")
 
 
-def _block(layer: nn.Module, config: Any) -> Block:
+def _block(layer: nn.Module) -> Block:
     known = {"self_attn", "attn", "mlp", "input_layernorm", "post_attention_layernorm", "ln_1", "ln_2"}
     extra = {n for n, m in layer.named_children() if not isinstance(m, nn.Dropout)} - known
     if extra:
@@ -155,7 +188,7 @@ def _block(layer: nn.Module, config: Any) -> Block:
         gate=gate,
         up=up,
         down=_whole(_one(mlp, "down_proj", "c_proj")),
-        scaling=float(attention.scaling),
+        scaling=_scaling(attention),
     )
 
 
@@ -166,14 +199,23 @@ def _one(module: Any, *names: str) -> Any:
     raise UnknownStructure(f"{type(module).__name__} has no {' or '.join(names)}")
 
 
+def _scaling(attention: Any) -> float:
+    """The factor of the scores; GPT-2's attention did not keep it in transformers 5.0."""
+    if hasattr(attention, "scaling"):
+        return float(attention.scaling)
+    return attention.head_dim**-0.5 if attention.scale_attn_weights else 1.0
+
+
 def _whole(layer: nn.Module) -> Rows:
-    count = layer.shape[0] if isinstance(layer, QuantizedLayer) else layer.get_parameter("weight").shape[0]
-    return Rows(layer=layer, first=0, count=count)
+    return Rows(layer=layer, first=0, count=sizes.of(layer)[0])
 
 
 def _norm_kind(norm: nn.Module) -> tuple[bool, float]:
     """Whether it subtracts the mean, and its epsilon; both tried on numbers."""
-    eps = float(getattr(norm, "variance_epsilon", None) or getattr(norm, "eps", 0.0))
+    eps = getattr(norm, "variance_epsilon", None)
+    eps = getattr(norm, "eps", None) if eps is None else eps
+    if eps is None:
+        raise UnknownStructure(f"{type(norm).__name__} has no epsilon")
     weight = norm.get_parameter("weight")
     x = torch.linspace(-1, 2, weight.numel(), device=weight.device, dtype=torch.float32)
     with torch.inference_mode():
@@ -184,12 +226,12 @@ def _norm_kind(norm: nn.Module) -> tuple[bool, float]:
             bias = getattr(norm, "bias", None)
             want = want if bias is None else want + bias.float()
             if torch.allclose(have, want, rtol=2e-2, atol=2e-2 * float(want.abs().max())):
-                return layer_norm, eps
+                return layer_norm, float(eps)
     raise UnknownStructure(f"{type(norm).__name__} is neither RMSNorm nor LayerNorm")
 
 
 def _activation(function: Any) -> int:
-    x = torch.linspace(-4, 4, 33)
+    x = torch.cat([torch.linspace(-4, 4, 33), torch.linspace(-40, 40, 41)])
     with torch.inference_mode():
         for code, known in enumerate(ACTIVATIONS):
             if torch.allclose(function(x), known(x), atol=1e-4):

@@ -12,34 +12,43 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from fewbits.errors import FewbitsError
 from fewbits.layers import QuantizedLinear
+from fewbits.runtime import fused, verify
 from fewbits.runtime.cache import cache_of
-from fewbits.runtime.cpu.linear import linear
+from fewbits.runtime.cpu.linear import exact_activations, linear
 from fewbits.runtime.cpu.step import Cache, NativeStep, NoKernel
 from fewbits.runtime.cpu.switch import running
+from fewbits.runtime.decode import refuse_nan
 from fewbits.runtime.sampling import Sampling
-from fewbits.runtime.structure import ACTIVATIONS, Block, Structure, UnknownStructure, recognise, window_of
+from fewbits.runtime.structure import ACTIVATIONS, Block, Structure, UnknownStructure, check_length, longest
+from fewbits.runtime.vocabulary import check_ids
 
 
 class CpuDecoder:
     """The prompt goes through the model itself, whose keys and values are taken over; then steps of its structure.
 
-    Raises UnknownStructure for a model that is not recognised, or not in float32.
+    Raises UnknownStructure for a model that is not recognised, not in float32, or whose own forward gives other logits.
     """
 
     def __init__(self, model: Any, sampling: Sampling, length: int) -> None:
-        if model.dtype != torch.float32:
-            raise UnknownStructure(f"its arithmetic is {model.dtype}")
+        memory, structure = fused.known(model)
+        if any(p.dtype != torch.float32 or not p.is_cpu for p in model.parameters()):
+            raise UnknownStructure(f"its arithmetic is {model.dtype} on the {model.device.type}")
+        check_length(structure, model.config, length)
+        fused.check(model, memory, ("cpu", running()), lambda: differs(model, structure))
         self.model, self.sampling = model, sampling
-        self.step = CpuStep(recognise(model), model.config, length)
+        self.step = CpuStep(structure, model.config, length)
 
     def tokens(self, ids: Int[Tensor, "batch n"], mask: Tensor | None, count: int) -> Iterator[Int[Tensor, "batch steps"]]:
         """One step at a time."""
+        check_ids(ids, self.model)
         generator = torch.Generator().manual_seed(self.sampling.seed)
         with torch.inference_mode():
             out = self.model(input_ids=ids, use_cache=True, logits_to_keep=1)
-            self.step.load_cache([(layer.keys, layer.values) for layer in cache_of(out).layers])
+            self.step.load_cache(cached(out))
             logits = out.logits[:, -1]
+        refuse_nan(self.model, logits)
         for at in range(ids.shape[1], ids.shape[1] + count):
             token = self.sampling.choose(logits, generator)[:, None]
             yield token
@@ -52,8 +61,9 @@ class CpuStep:
     """A model's step for one token: `step(token, at)` gives the logits that follow token number `at`."""
 
     def __init__(self, structure: Structure, config: Any, length: int) -> None:
-        _check_attention(config, length)
-        s = self.structure = structure
+        check_length(structure, config, length)
+        s, self.length = structure, length
+        self.structure = structure
         shape = s.kv_heads, length, s.head_dim
         self.caches = [Cache(keys=torch.zeros(shape), values=torch.zeros(shape)) for _ in s.blocks]
         self.layers = [_Layer(block, s) for block in s.blocks]
@@ -64,11 +74,19 @@ class CpuStep:
     def load_cache(self, cache: list[tuple[Tensor, Tensor]]) -> None:
         """Take over what transformers' cache has of one sequence."""
         for mine, (keys, values) in zip(self.caches, cache, strict=True):
+            kv_heads, length, head_dim = mine.keys.shape
+            n = keys.shape[2]
+            if n > length or not keys.shape == values.shape == (1, kv_heads, n, head_dim):
+                raise FewbitsError(
+                    f"the cache of a prompt is {tuple(keys.shape)}, not 1, {kv_heads}, at most {length}, {head_dim}"
+                )
             mine.keys[:, : keys.shape[2]], mine.values[:, : keys.shape[2]] = keys[0], values[0]
 
     def __call__(self, token: Int[Tensor, "1"], at: int) -> Float[Tensor, "1 vocabulary"]:
-        """Read one token, and remember it."""
+        """Read one token, and remember it. Raises FewbitsError past the length that the cache was made for."""
         s = self.structure
+        if not 0 <= at < self.length:
+            raise FewbitsError(f"token {at} of a sequence of {self.length}")
         h = s.embedding(token)
         if s.positions is not None:
             h = h + s.positions(torch.tensor([at]))
@@ -123,14 +141,21 @@ class _Layer:
         return torch.bmm(scores.softmax(-1), values).view(1, -1)
 
 
-def _check_attention(config: Any, length: int) -> None:
-    """Every token looks at all before it, and at nothing else."""
-    window = window_of(config)
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if (window is not None and length > window) or kinds - {"full_attention", "sliding_attention"}:
-        raise UnknownStructure("its attention looks at a window")
-    if getattr(config, "attn_logit_softcapping", None) or getattr(config, "scale_attn_by_inverse_layer_idx", False):
-        raise UnknownStructure("its attention changes the scores")
+def cached(out: Any) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of all layers in what a model's forward returned."""
+    return [(layer.keys, layer.values) for layer in cache_of(out).layers]
+
+
+def differs(model: Any, structure: Structure) -> str | None:
+    """Why the step is not used: its logits beside those of the model's own forward, both by exact activations."""
+    ids = verify.probe(structure.vocabulary, longest(structure, model.config), torch.device("cpu"))
+    n, count = verify.prompt_length(ids), ids.shape[1]
+    with torch.inference_mode(), exact_activations():
+        out = model(input_ids=ids, use_cache=True, logits_to_keep=count - n)
+        step = CpuStep(structure, model.config, count)
+        step.load_cache([(keys[:, :, :n], values[:, :, :n]) for keys, values in cached(out)])
+        fused_logits = [step(ids[0, at : at + 1], at) for at in range(n, count)]
+        return verify.verdict(model, out.logits[0], torch.cat(fused_logits))
 
 
 def _turns(s: Structure, length: int) -> tuple[Tensor, Tensor] | None:
@@ -141,6 +166,8 @@ def _turns(s: Structure, length: int) -> tuple[Tensor, Tensor] | None:
         cos, sin = s.rotary(torch.zeros(1, 1, s.hidden), torch.arange(length)[None])
     if cos.shape[-1] != s.head_dim:
         raise UnknownStructure("only a part of each head is turned")
+    if cos.shape != (1, length, s.head_dim) or sin.shape != cos.shape:
+        raise UnknownStructure(f"its rotary embedding has {tuple(cos.shape)}, not {length} positions of {s.head_dim}")
     sign = torch.ones(s.head_dim)
     sign[: s.head_dim // 2] = -1
     return cos[0].float(), sin[0].float() * sign
@@ -174,5 +201,14 @@ def decoder(model: Any, sampling: Sampling, length: int) -> CpuDecoder | None:
     """A decoder for sequences of up to `length` tokens, or None for a model that it cannot take."""
     try:
         return CpuDecoder(model, sampling, length)
-    except UnknownStructure:  # not an error: the model's own step serves
+    except (UnknownStructure, MemoryError, RuntimeError):  # not an error: the model's own step serves
         return None
+
+
+def why_not(model: Any) -> str | None:
+    """Why this decoder cannot take a model, in words; None if it can."""
+    try:
+        CpuDecoder(model, Sampling(), 1)
+    except UnknownStructure as reason:
+        return str(reason)
+    return None
