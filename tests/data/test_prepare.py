@@ -31,14 +31,23 @@ def picture(height: int, width: int) -> torch.Tensor:
     return (100 + 40 * waves[..., None] + noise).clamp(0, 255).to(torch.uint8)[None]
 
 
-@pytest.mark.parametrize("resample", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.NEAREST])
+@pytest.mark.parametrize("resample", range(6))
 @pytest.mark.parametrize(("size", "to"), [((20, 30), (8, 14)), ((9, 9), (20, 16)), ((10, 24), (20, 16))])
-def test_resizing_is_pillows_without_its_rounding(resample: int, size: tuple[int, int], to: tuple[int, int]) -> None:
+def test_resizing_is_pillows(resample: int, size: tuple[int, int], to: tuple[int, int]) -> None:
     image = picture(*size)
     steps = preparation_from({"do_resize": True, "size": {"height": to[0], "width": to[1]}, "resample": int(resample)})
     ours = steps(image)[0].permute(1, 2, 0)
     pillows = np.asarray(Image.fromarray(image[0].numpy()).resize((to[1], to[0]), Image.Resampling(resample)))
-    assert (ours - torch.tensor(pillows)).abs().max() <= 1.01  # two roundings, of half a step each
+    assert (ours == torch.tensor(pillows)).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_each_channel_is_resized_alone(channels: int) -> None:
+    """Pillow would take the second of two and the fourth of four for transparency, and weigh the others by it."""
+    image = torch.randint(0, 256, (1, 9, 11, channels), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    steps = preparation_from({"do_resize": True, "size": {"height": 5, "width": 4}})
+    alone = [steps(image[..., i : i + 1]) for i in range(channels)]
+    assert torch.equal(steps(image), torch.cat(alone, dim=1))
 
 
 def test_scale_mean_and_deviation() -> None:
@@ -61,6 +70,8 @@ def test_the_shorter_edge_and_the_middle() -> None:
 
 def test_what_is_smaller_than_the_crop_is_set_in_black() -> None:
     pixels = Preparation(crop=(4, 4), scale=1.0)(torch.full((1, 2, 3, 1), 9, dtype=torch.uint8))
+    assert pixels[0, 0].tolist() == [[0.0] * 4, [0.0, 9.0, 9.0, 9.0], [0.0, 9.0, 9.0, 9.0], [0.0] * 4]
+    pixels = Preparation(crop=(4, 4), crop_half_even=True, scale=1.0)(torch.full((1, 2, 3, 1), 9, dtype=torch.uint8))
     assert pixels[0, 0].tolist() == [[0.0] * 4, [9.0, 9.0, 9.0, 0.0], [9.0, 9.0, 9.0, 0.0], [0.0] * 4]
 
 
@@ -93,10 +104,11 @@ def test_other_channels_than_the_models_are_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"resample": 1}, "asks for Lanczos resampling"),
+        ({"resample": 9}, "asks for resampling 9: nearest, "),
+        ({"size": {"shortest_edge": 9}, "crop_pct": 0.9, "do_center_crop": True, "crop_size": 4}, "not offered together"),
         ({"do_pad": True}, "asks for do_pad=True"),
         ({"size": {"longest_edge": 5}}, "size .* is not offered"),
-        ({"image_processor_type": "LevitImageProcessor"}, "images for LevitImageProcessor are not offered"),
+        ({"image_processor_type": "PerceiverImageProcessor"}, "images for PerceiverImageProcessor are not offered"),
     ],
 )
 def test_what_is_not_offered_is_refused(changes: dict[str, Any], said: str) -> None:

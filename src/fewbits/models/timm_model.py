@@ -1,6 +1,7 @@
 """timm's image models: by name, with their weights from the hub, or from a folder in timm's own format."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import nn
 
 from fewbits.data.hub import snapshot
 from fewbits.data.names import did_you_mean, near, one_line
+from fewbits.data.prepare import HALF_EVEN, RESAMPLING
 from fewbits.data.processor import ImageProcessor
 from fewbits.errors import FewbitsError
 from fewbits.models.bounded import Bound, bounded
@@ -20,8 +22,9 @@ from fewbits.models.quiet import quietly
 from fewbits.models.weights import SINGLE, check_weights
 from fewbits.shards import present
 
-_BILINEAR, _BICUBIC, _NEAREST, _LANCZOS = 2, 3, 0, 1  # Pillow's numbers
-_RESAMPLE = {"bilinear": _BILINEAR, "bicubic": _BICUBIC, "nearest": _NEAREST, "lanczos": _LANCZOS}
+_BICUBIC = 3
+_RESAMPLE = {name: number for number, name in RESAMPLING.items()}  # Pillow's numbers
+_CROP_PCT = 0.875  # timm's own default
 _ELSEWHERE = ("source", "url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "custom_load")
 _log = logging.getLogger("fewbits")
 
@@ -83,25 +86,34 @@ def processor_of(model: nn.Module) -> ImageProcessor:
     """How the model wants its images, as timm's own evaluation prepares them, in transformers' words."""
     from timm.data.config import resolve_model_data_config
 
-    data = resolve_model_data_config(model)
+    return processor_from(resolve_model_data_config(model))
+
+
+def processor_from(data: Mapping[str, Any]) -> ImageProcessor:
+    """The settings of a timm data configuration, as `timm.data.transforms_imagenet_eval` uses them."""
     _, height, width = data["input_size"]
-    squash = data["crop_mode"] == "squash" or height != width
-    scaled = [int(edge / data["crop_pct"]) for edge in (height, width)]
-    return ImageProcessor(
-        config={
-            "image_processor_type": "ViTImageProcessor",
-            "do_resize": True,
-            "size": {"height": scaled[0], "width": scaled[1]} if squash else {"shortest_edge": scaled[0]},
-            "resample": _RESAMPLE.get(data["interpolation"], _BICUBIC),
-            "do_center_crop": True,
-            "crop_size": {"height": height, "width": width},
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "image_mean": list(data["mean"]),
-            "image_std": list(data["std"]),
-        }
-    )
+    scaled = [math.floor(edge / (data["crop_pct"] or _CROP_PCT)) for edge in (height, width)]
+    if data["crop_mode"] == "squash":
+        size = {"height": scaled[0], "width": scaled[1]}
+    elif scaled[0] == scaled[1]:
+        size = {"shortest_edge": scaled[0]}
+    else:
+        size = {"cover_height": scaled[0], "cover_width": scaled[1]}
+    config = {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": size,
+        "resample": _RESAMPLE.get(data["interpolation"], _BICUBIC),
+        "do_center_crop": True,
+        "crop_size": {"height": height, "width": width},
+        "crop_rounding": HALF_EVEN,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(data["mean"]),
+        "image_std": list(data["std"]),
+    }
+    return ImageProcessor(config=config | ({"crop_mode": "border"} if data["crop_mode"] == "border" else {}))
 
 
 def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
