@@ -81,8 +81,25 @@ LABELS = np.zeros(2, np.int64)
         ({"images": IMAGES}, "has no array 'labels', only images"),
         ({}, "has no array 'images', only nothing"),
         ({"images": IMAGES.astype(np.float32), "labels": LABELS}, r"'images' is float32 \[2, 4, 4, 3\], not uint8"),
-        ({"images": IMAGES.transpose(0, 3, 1, 2), "labels": LABELS}, r"'images' is uint8 \[2, 3, 4, 4\]"),
-        ({"images": IMAGES, "labels": LABELS.astype(np.float32)}, "'labels' is float32"),
+        (
+            {"images": IMAGES.transpose(0, 3, 1, 2), "labels": LABELS},
+            r"'images' is uint8 \[2, 3, 4, 4\].*: the channels come first",
+        ),
+        ({"images": IMAGES[..., 0], "labels": LABELS}, r"\[2, 4, 4\], not .*: for grey images, images\[..., None\]"),
+        ({"images": IMAGES[:, :0], "labels": LABELS}, r"\[2, 0, 4, 3\], not"),
+        ({"images": IMAGES + 0.5, "labels": LABELS}, r"float64 .* from 0.5 to 0.5, so \(255 \* images\)"),
+        ({"images": IMAGES + 99.0, "labels": LABELS}, r"from 99 to 99, so images.astype\('uint8'\)"),
+        ({"images": IMAGES - 0.5, "labels": LABELS}, "so it is normalised already"),
+        ({"images": IMAGES * np.nan, "labels": LABELS}, "some of its values are NaN or infinite"),
+        ({"images": IMAGES.astype(np.uint16) + 1000, "labels": LABELS}, "from 1000 to 1000: bring them to 0 to 255"),
+        ({"images": IMAGES > 0, "labels": LABELS}, "'images' is bool"),
+        ({"images": IMAGES, "labels": LABELS.astype(np.float32)}, "'labels' is float32.*whole numbers"),
+        ({"images": IMAGES, "labels": LABELS[:, None]}, r"'labels' is int64 \[2, 1\], .*: labels\[:, 0\]"),
+        ({"images": IMAGES, "labels": np.eye(2, dtype=np.int64)}, "one-hot"),
+        ({"images": IMAGES, "labels": np.array(["a", "b"])}, "'labels' is <U1"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "has label -1: labels are class indices from 0"),
+        ({"images": IMAGES, "labels": np.full(2, 2**64 - 1, np.uint64)}, "has label 18446744073709551615"),
+        ({"images": IMAGES, "labels": np.array([{}, 1], dtype=object)}, "holds pickled objects, which are not read"),
         ({"images": IMAGES, "labels": LABELS[:1]}, "has 2 images and 1 labels"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "has 0 images"),
         ({"images": np.array([{}, {}]), "labels": LABELS}, "is no .npz of 'images' and 'labels': .*allow_pickle"),
@@ -154,6 +171,13 @@ def test_cifar100_from_its_parquet_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert torch.equal(images.pixels(0, 2).mul(255).round(), torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
     assert (images.labels.tolist(), images.classes) == ([1, 0], ("apple", "baby"))
     assert images.source == "uoft-cs/cifar100@0a1b2c test"
+
+
+def test_cifar100_for_a_model_that_numbers_its_classes_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = torch.zeros(3, 2, 2, 3, dtype=torch.uint8), torch.tensor([0, 1, 0]), ("aquarium_fish", "baby"), "cifar100"
+    monkeypatch.setattr(hub_sets, "cifar100", lambda: found)
+    assert data.load_images("cifar100", labels=("Baby", "aquarium fish")).labels.tolist() == [1, 0, 1]
+    assert data.load_images("cifar100", labels=("LABEL_0", "LABEL_1")).labels.tolist() == [0, 1, 0]
 
 
 def test_cifar100_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

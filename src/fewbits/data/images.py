@@ -1,23 +1,23 @@
 """Images for classifiers: an .npz, a folder with a subfolder per class, CIFAR-100 from the hub, or scikit-learn's digits."""
 
 import hashlib
-import zipfile
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from fewbits.data.class_names import class_indices, same_names
 from fewbits.data.image_folder import ImageFiles, equal_share, find
-from fewbits.data.names import did_you_mean, near, near_paths, one_line
+from fewbits.data.npz import read_npz
 from fewbits.data.prepare import Preparation, preparation_from
 from fewbits.data.processor import ImageProcessor
 from fewbits.errors import FewbitsError
 
-BUILT_IN = ("demo", "cifar100")
+_log = logging.getLogger("fewbits")
 BATCH = 100
 
 
@@ -79,25 +79,35 @@ def load_images(
     processor: ImageProcessor | None = None,
     labels: Sequence[str] = (),
     num_classes: int | None = None,
+    channels: int | None = None,
 ) -> ImageData:
-    """Find images and their labels for a classifier.
+    """Find images and their labels for a classifier. What is assumed of a folder is logged to `fewbits`.
 
-    `name` is an .npz with `images` [n, h, w, c] uint8 and `labels` [n]; a folder with a subfolder per class; `cifar100` (the
-    test, from the hub); or `demo`. `processor`, `labels` (names of the classes by index) and `num_classes` are the model's;
-    without a processor pixels are scaled to 0..1 and nothing else. `max_images` keeps an equal share of each class, its
-    first. Subfolders are the classes of the same names; if the model has none of these names, they are its classes in
-    alphabetical order.
+    Args:
+        name: An .npz with `images` [n, h, w, c] uint8 and `labels` [n]; a folder with a subfolder per class (see
+            `class_names`); `cifar100` (the test, from the hub); or `demo`.
+        max_images: Keep an equal share of each class, its first.
+        processor: The model's; without one pixels are scaled to 0..1 and nothing else.
+        labels: Names of the model's classes by index.
+        num_classes: Number of the model's classes.
+        channels: Channels that the model takes; images of a folder are converted to them.
 
-    Raises FewbitsError for files that are missing or not what is said above, labels beyond the model's classes, a processor
-    whose steps are not offered, a missing package, and where the hub is out of reach.
+    Raises:
+        FewbitsError: Files that are missing or not as said above, labels beyond the model's classes, a processor whose steps
+            are not offered, a missing package, or a hub that is out of reach.
     """
     if max_images is not None and max_images < 1:
         raise FewbitsError(f"{max_images} images are too few to measure on")
     preparation = preparation_from(processor.settings()) if processor else Preparation()
+    if channels is not None:
+        preparation = preparation.for_channels(channels)
     data = _find(name, max_images, preparation, tuple(labels), num_classes)
-    if num_classes is not None and not 0 <= int(data.labels.min()) <= int(data.labels.max()) < num_classes:
-        most = int(data.labels.max()) if int(data.labels.max()) >= num_classes else int(data.labels.min())
-        raise FewbitsError(f"{data.source}: has label {most}, the model has {num_classes} classes (0 to {num_classes - 1})")
+    least, most = int(data.labels.min()), int(data.labels.max())
+    if num_classes is not None and not 0 <= least <= most < num_classes:
+        wrong = most if most >= num_classes else least
+        raise FewbitsError(f"{data.source}: has label {wrong}, the model has {num_classes} classes (0 to {num_classes - 1})")
+    if least < 0:
+        raise FewbitsError(f"{data.source}: has label {least}: labels are class indices from 0")
     return data
 
 
@@ -111,14 +121,26 @@ def _find(name: str, most: int | None, preparation: Preparation, labels: tuple[s
             from fewbits.data.hub_sets import cifar100
 
             images, targets, classes, source = cifar100()
+            targets = _by_name(source, targets, classes, labels)
             return _in_memory(images, targets, source, most, preparation, classes)
     path = Path(name)
     if path.is_dir():
-        files = find(path, labels, num_classes).first(most)
+        files = find(path, labels, num_classes, preparation.channels or 3)
+        for note in files.assumed:
+            _log.warning("%s", note)
+        files = files.first(most)
         return ImageData(
             images=files, labels=files.labels, source=name, sha256=files.hash(), classes=files.classes, preparation=preparation
         )
-    return _in_memory(*_read_npz(path), name, most, preparation)
+    return _in_memory(*read_npz(path), name, most, preparation)
+
+
+def _by_name(source: str, targets: Int[Tensor, " n"], classes: tuple[str, ...], labels: tuple[str, ...]) -> Int[Tensor, " n"]:
+    """Labels as the model numbers its classes, if it names the same ones."""
+    if not same_names(classes, labels):
+        return targets
+    indices, _ = class_indices(source, classes, labels, len(labels))
+    return torch.tensor([indices[name] for name in classes])[targets]
 
 
 def _in_memory(
@@ -135,38 +157,6 @@ def _in_memory(
     whole = hashlib.sha256(labels.numpy().astype("<i8").tobytes() + images.numpy().tobytes())
     digest = f"sha256:{whole.hexdigest()}"
     return ImageData(images=images, labels=labels, source=source, sha256=digest, classes=classes, preparation=preparation)
-
-
-def _read_npz(path: Path) -> tuple[Tensor, Tensor]:
-    """Both arrays, checked. Nothing in the file is ever run: pickled arrays are refused."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            missing = {"images", "labels"} - set(arrays)
-            if missing:
-                raise FewbitsError(f"{path}: has no array '{min(missing)}', only {', '.join(arrays) or 'nothing'}")
-            images, labels = arrays["images"], arrays["labels"]
-    except FileNotFoundError:
-        meant = near(str(path), BUILT_IN) or near_paths(path, folders=False) or near_paths(path, folders=True)
-        what = "an .npz, a folder with a subfolder per class, " + " or ".join(BUILT_IN)
-        raise FewbitsError(f"{path}: no such file{did_you_mean(meant)} (images are {what})") from None
-    except (OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise FewbitsError(f"{path}: is no .npz of 'images' and 'labels': {one_line(error)}") from None
-    except ValueError as error:
-        if isinstance(error, FewbitsError):
-            raise
-        raise FewbitsError(f"{path}: is no .npz of 'images' and 'labels': {one_line(error)}") from None
-    _check(path, images, labels)
-    return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
-
-
-def _check(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        have = f"{images.dtype} {list(images.shape)}"
-        raise FewbitsError(f"{path}: 'images' is {have}, not uint8 [n, height, width, 3] (or 1 channel)")
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise FewbitsError(f"{path}: 'labels' is {labels.dtype} {list(labels.shape)}, not integers [n]")
-    if len(images) != len(labels) or not len(images):
-        raise FewbitsError(f"{path}: has {len(images)} images and {len(labels)} labels")
 
 
 def _sizes(sizes: set[tuple[int, ...]]) -> str:

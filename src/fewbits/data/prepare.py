@@ -5,7 +5,7 @@ CPU. Crops are those of transformers (offsets rounded down) or of torchvision, w
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,16 @@ class Preparation:
     std: tuple[float, ...] = ()
     channels: int | None = None
     flip_channels: bool = False
+
+    def for_channels(self, channels: int) -> "Preparation":
+        """The same steps for a model with this number of channels; grey takes the average of several means."""
+        if channels == 1 and max(len(self.mean), len(self.std)) > 1:
+            mean, std = ((sum(values) / len(values),) for values in (self.mean, self.std))
+            return replace(self, channels=1, mean=mean, std=std)
+        if {len(self.mean), len(self.std)} - {0, 1, channels}:
+            count = max(len(self.mean), len(self.std))
+            raise FewbitsError(f"the image processor has means of {count} channels, the model takes {channels} channels")
+        return replace(self, channels=channels)
 
     @property
     def output_size(self) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from fewbits.evaluate.settings import QUALITY, Settings
 from fewbits.measure.protocols import Sentences, parse_protocol
 from fewbits.measure.quality import image_quality, text_quality
 from fewbits.measure.result import Measure
+from fewbits.measure.running import image_channels
 from fewbits.models import Loaded
 from fewbits.storage.load import original_of
 
@@ -55,7 +56,12 @@ class Quality:
         name = self.settings.images or self._carried(entry.loaded)
         loaded, most = entry.loaded, self.settings.max_images
         images = data.load_images(
-            name, max_images=most, processor=loaded.processor, labels=loaded.labels, num_classes=loaded.num_classes
+            name,
+            max_images=most,
+            processor=loaded.processor,
+            labels=loaded.labels,
+            num_classes=loaded.num_classes,
+            channels=image_channels(loaded.model),
         )
         self._told(images.source)
         return image_quality(entry.model, images.batches(self.settings.batch_size or 128), reference=entry.reference)

@@ -109,6 +109,15 @@ def embedding_rows(model: nn.Module) -> int | None:
     return rows if isinstance(rows, int) else None
 
 
+def image_channels(model: nn.Module) -> int | None:
+    """Channels of the images that a classifier takes: by its configuration, else by its first convolution."""
+    configured = config_value(model, "num_channels")
+    if configured is not None:
+        return configured
+    counts = (getattr(module, "in_channels", None) for module in model.modules() if hasattr(module, "kernel_size"))
+    return next((count for count in counts if isinstance(count, int)), None)
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until an accelerator has done what it was given; a CPU has done it already."""
     if device.type not in ("cpu", "meta"):

@@ -7,7 +7,7 @@ import torch
 from fewbits import data, models
 from fewbits.apply import plan_of
 from fewbits.errors import FewbitsError
-from fewbits.measure.running import check_ids, config_value
+from fewbits.measure.running import check_ids, config_value, image_channels
 from fewbits.models import Loaded
 from fewbits.search.settings import DataSettings
 from fewbits.search.tunedata import SHORT, WINDOW, TuneData, image_data, text_data
@@ -91,7 +91,13 @@ def _images(loaded: Loaded, settings: DataSettings) -> Subject:
 
 def _read(loaded: Loaded, name: str, most: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Images drawn at random, for folders and files have them by class."""
-    found = data.load_images(name, processor=loaded.processor, labels=loaded.labels, num_classes=loaded.num_classes)
+    found = data.load_images(
+        name,
+        processor=loaded.processor,
+        labels=loaded.labels,
+        num_classes=loaded.num_classes,
+        channels=image_channels(loaded.model),
+    )
     drawn = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))[:most]
     pixels = torch.cat([found.pixels(int(i), int(i) + 1) for i in drawn])
     return pixels, found.labels[drawn]

@@ -13,7 +13,7 @@ from fewbits.data.text import load_text
 from fewbits.errors import FewbitsError
 from fewbits.evaluate.settings import Settings
 from fewbits.layers import QuantizedLayer, replacement_for
-from fewbits.measure.running import check_ids
+from fewbits.measure.running import check_ids, image_channels
 from fewbits.models import Loaded
 from fewbits.plan import Plan
 from fewbits.scheme import Scheme
@@ -147,6 +147,11 @@ def _objective(loaded: Loaded, settings: Settings) -> tuple[Divergence, str]:
         raise FewbitsError(f"{loaded.name}: no images to measure the loss of layers on")
     most = min(IMAGES, settings.max_images or IMAGES)
     images = data.load_images(
-        name, max_images=most, processor=loaded.processor, labels=loaded.labels, num_classes=loaded.num_classes
+        name,
+        max_images=most,
+        processor=loaded.processor,
+        labels=loaded.labels,
+        num_classes=loaded.num_classes,
+        channels=image_channels(loaded.model),
     )
     return Divergence([pixels for pixels, _ in images.batches(100)], causal=False), f"{len(images)} of the images"
