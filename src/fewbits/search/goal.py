@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fewbits.errors import FewbitsError
-from fewbits.search.limits import COSTS, EXAMPLES, SENSE, SPEEDS, Limit
+from fewbits.search.limits import COSTS, EXAMPLES, SENSE, SHARES, SPEEDS, Limit
 
 ADDED = (*COSTS, *SPEEDS)  # measures that add up over layers, so that a plan is found exactly
 
@@ -25,7 +25,8 @@ class Goal:
         if not limits:
             raise FewbitsError(f"no limits: give at least one --limit, such as {EXAMPLES}")
         if minimize and maximize:
-            raise FewbitsError("one measure is minimised or maximised, not both")
+            raise FewbitsError("one measure is minimized or maximized, not both")
+        _check_limits(limits)
         held = [limit for limit in limits if limit.measure in ADDED]
         target = minimize or maximize or ("kl" if len(held) == len(limits) else "size")
         _check_target(target, minimize, maximize)
@@ -52,6 +53,17 @@ class Goal:
         """The speeds that limits or the target name."""
         named = dict.fromkeys([limit.measure for limit in self.limits] + [self.target])
         return tuple(name for name in named if name in SPEEDS)
+
+
+def _check_limits(limits: Sequence[Limit]) -> None:
+    """Raise FewbitsError for a limit out of reach, and for two of one kind on one measure: the looser would mean nothing."""
+    seen: dict[tuple[str, str], Limit] = {}
+    for limit in limits:
+        first = seen.setdefault((limit.measure, limit.base), limit)
+        if limit.measure in SHARES and limit.base == "absolute" and limit.value > 1:
+            raise FewbitsError(f"limit '{limit}': no plan keeps it: {limit.measure} is at most 100%")
+        if first is not limit:
+            raise FewbitsError(f"two limits on {limit.measure}: '{first}' and '{limit}': keep the tighter one")
 
 
 def _check_target(target: str, minimize: str | None, maximize: str | None) -> None:
