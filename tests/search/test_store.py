@@ -6,6 +6,7 @@ from torch import nn
 
 from fewbits.search.digest import model_digest
 from fewbits.search.store import Store, store_for
+from tests import tiny
 
 
 def test_a_value_is_made_once_and_read_by_the_next_run(tmp_path: Path) -> None:
@@ -43,3 +44,26 @@ def test_the_digest_tells_weights_names_and_types() -> None:
     base = model_digest(model())
     assert base == model_digest(model()) and base.startswith("sha256:")
     assert len({base, model_digest(model(0.25)), model_digest(model(name="b")), model_digest(model(dtype=torch.float16))}) == 4
+
+
+def test_the_digest_tells_settings_that_no_tensor_holds() -> None:
+    class Half(nn.Module):
+        def __init__(self, *, base: float = 1e4, stride: int = 1) -> None:
+            super().__init__()
+            self.layer = nn.Conv1d(1, 1, 1, stride=stride)
+            nn.init.ones_(self.layer.weight)
+            nn.init.zeros_(self.layer.bias)
+            self.register_buffer("frequencies", torch.tensor([base]), persistent=False)
+
+    base = model_digest(Half())
+    assert base == model_digest(Half())
+    assert len({base, model_digest(Half(base=2e4)), model_digest(Half(stride=2))}) == 3
+
+
+def test_the_digest_tells_the_configuration() -> None:
+    def model(theta: float) -> nn.Module:
+        made = tiny.llama()
+        made.config.router_jitter = theta
+        return made
+
+    assert model_digest(model(1.0)) == model_digest(model(1.0)) != model_digest(model(2.0))

@@ -1,8 +1,9 @@
 """What a search knew in the end, kept for the same question asked again: another limit is answered before torch is imported.
 
-A question is named by all that it depends on: files by their sizes and times (their contents would take as long to read as the
-model to load), options by their values, the code, and the machine, whose speed is timed. What was measured is kept elsewhere, by
-content (`store`).
+A question is named by all that it depends on: the content of the files that are read, options by their values, the code, and the
+machine, whose speed is timed. Of files too large to read in an instant (weights) the size, both times and the inode stand for
+the content: any write changes the time of change, which no program can set. What was measured is kept elsewhere, by content
+(`store`).
 """
 
 import hashlib
@@ -27,12 +28,29 @@ from fewbits.search.store import Store, cache_folder
 KEY = "what is known"
 
 
+LARGE = 32 << 20  # bytes of a file that is not read
+MOST_READ = 256 << 20  # bytes that are read in all
+
+
 def store_of(files: list[Path], options: dict[str, Any]) -> Store:
     """Where the answer to a question is kept. `files` are all that is read (folders with what is in them)."""
-    stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path in _all(files) for stat in (path.stat(),)]
     where = [machine.cpu_name(), machine.usable_threads(), platform.python_version()]
-    question = json.dumps([stamps, options, code_digest(), where], default=str)
+    question = json.dumps([_stamps(files), options, code_digest(), where], default=str)
     return Store(cache_folder() / "asked" / hashlib.sha256(question.encode()).hexdigest()[:24])
+
+
+def _stamps(files: list[Path]) -> list[tuple[object, ...]]:
+    """A name for the content of each file."""
+    found: list[tuple[object, ...]] = []
+    left = MOST_READ
+    for path in _all(files):
+        stat = path.stat()
+        if stat.st_size <= min(LARGE, left):
+            left -= stat.st_size
+            found.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
+        else:
+            found.append((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+    return found
 
 
 def _all(files: list[Path]) -> Iterator[Path]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from fewbits.measure.digest import hash_tokens
 from fewbits.measure.divergence import Remembered
 from fewbits.measure.images import Batches, score_images
 from fewbits.measure.text import score_tokens
@@ -41,7 +42,8 @@ class TextVerification:
 
     @property
     def digest(self) -> str:
-        return f"{self.cut.data} {self.cut.protocol}"
+        windows = hash_tokens([window.ids for window in self.cut.windows])  # with <bos>, as the model reads them
+        return f"{windows} {self.cut.protocol}"
 
     @property
     def protocol(self) -> str:

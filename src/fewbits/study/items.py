@@ -81,20 +81,25 @@ def _of_model(spec: Spec, name: str, made: Agenda) -> list[Item]:
     loaded = _named(spec, key, lambda: load(name, settings, weights=False))
     _named(spec, "measures", lambda: settings.wanted(loaded.task))
     text = "text" if loaded.task == "causal-lm" else "images"
-    digest, source = _named(spec, text, lambda: identity.data_digest(loaded, settings))
+    quality = identity.needs_data(loaded, settings)
+    reads = quality or spec.alone is not None
+    digest, source = _named(spec, text, lambda: identity.data_digest(loaded, settings)) if reads else ("", "")
     told = f"{source} ({digest[:19]}...)" if source else ""
     if told and told not in made.data:
         made.data.append(told)
     place = replace(settings, text=identity.absolute(settings.text), images=identity.absolute(settings.images))
     common: dict[str, Any] = {"model": name, "settings": place, "nbytes": _memory(loaded)}
     common["source"] = identity.absolute(name) or name
+    model = _named(spec, key, lambda: identity.model_digest(loaded, settings))
     parts = {
-        "model": _named(spec, key, lambda: identity.model_digest(loaded, settings)),
-        "data": digest,
+        "model": model,
+        "data": digest if quality else "",
         "settings": identity.settings_parts(settings, loaded.task),
     }
     rows = [_row(row, loaded, common, parts) for row in spec.rows]
-    return rows + [_by_layer(kind, scheme, common, parts) for kind, scheme in _told_by_layer(spec)]
+    known = {"weights": {"model": model}}
+    known["alone"] = {**parts, "data": digest, "settings": identity.settings_parts(settings, loaded.task, quality=True)}
+    return rows + [_by_layer(kind, scheme, common, known[kind]) for kind, scheme in _told_by_layer(spec)]
 
 
 def _row(row: RowSpec, loaded: Loaded, common: dict[str, Any], parts: dict[str, Any]) -> Item:
@@ -133,8 +138,7 @@ def _told_by_layer(spec: Spec) -> list[tuple[Kind, str]]:
 
 def _by_layer(kind: Kind, scheme: str, common: dict[str, Any], parts: dict[str, Any]) -> Item:
     label = f"each layer alone in {scheme}" if kind == "alone" else f"weights, and the grid of {scheme}"
-    known = parts if kind == "alone" else {"model": parts["model"]}
-    return Item(kind=kind, key=identity.key_of(kind, scheme=scheme, **known), label=label, scheme=scheme, **common)
+    return Item(kind=kind, key=identity.key_of(kind, scheme=scheme, **parts), label=label, scheme=scheme, **common)
 
 
 def _memory(loaded: Loaded) -> int:
