@@ -41,3 +41,14 @@ def test_what_a_user_can_get_wrong(fewbits: Runner, tmp_path: Path) -> None:
     ended = fewbits("study", file, "-o", out, "--only", "groups")
     assert ended.code == 2 and "error: no row could be measured; the first: groups that" in ended.err.splitlines()[-1]
     assert not list((out / "items").iterdir())
+
+
+def test_a_failed_row_ends_in_1_and_keeps_the_others(fewbits: Runner, tmp_path: Path) -> None:
+    file, out = folders.write(tmp_path), tmp_path / "out"
+    file.write_text(
+        file.read_text().replace("rtn:", "").split("rows:")[0] + "rows:\n  - keep\n  - {scheme: uint4g48, on_misfit: error}\n"
+    )
+    ended = fewbits("study", file, "-o", out, "--json")
+    assert ended.code == 1 and "1 row failed" in ended.err and "groups of 48" in ended.err
+    assert [bool(row.get("error")) for row in ended.document["results"]] == [False, True]
+    assert {"results.json", "report.html"} <= {path.name for path in out.iterdir()}

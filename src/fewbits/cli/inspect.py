@@ -31,6 +31,7 @@ def command(
     fewbits inspect demo-4bit '*.7.mlp.up_proj'
     """
     from fewbits.cli import show_layer
+    from fewbits.cli.commandline import command_line
     from fewbits.errors import FewbitsError
     from fewbits.inspect.look import inspect_layer
     from fewbits.report import layer as page
@@ -41,7 +42,7 @@ def command(
     found = inspect_layer(model, layer, scheme, classes=classes, trust_remote_code=trust_remote_code)
     show_layer.layer(found)
     if output is not None:
-        page.write(found, output)
+        page.write(found, output, command_line())
         print(f"page: {output}")
     if json:
         show_layer.document(found)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import fewbits
 from fewbits import machine, strictjson
+from fewbits.cli.commandline import command_line
 from fewbits.cli.save_tuned import write_report
-from fewbits.cli.show_search import command_line, notes
+from fewbits.cli.show_search import notes
 from fewbits.report.files import write_text
 from fewbits.report.search.page import sensitivity_page
 from fewbits.search.code import code_digest

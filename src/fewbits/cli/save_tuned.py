@@ -8,7 +8,8 @@ from typing import Any
 import fewbits
 from fewbits import machine, strictjson
 from fewbits.apply import plan_of, quantize
-from fewbits.cli.show_search import command_line, notes
+from fewbits.cli.commandline import command_line
+from fewbits.cli.show_search import notes
 from fewbits.evaluate.row import Row
 from fewbits.measure.size import file_size, size
 from fewbits.report.files import write_text

@@ -1,14 +1,16 @@
 """What `sensitivity` and `tune` print."""
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from rich.markup import escape
 
 import fewbits
 from fewbits import machine
 from fewbits.cli.show_predicted import document
 from fewbits.cli.tables import console, mib, table
+from fewbits.errors import printable
 from fewbits.evaluate.row import Row
 from fewbits.search.agreement import rank_correlation
 from fewbits.search.outcome import Tried, Tuned
@@ -30,10 +32,13 @@ def sensitivity(model: str, found: Sensitivities, unit: str) -> None:
         cells = []
         for candidate in space.candidates:
             at = row.option_of(candidate)
-            cells.append("-" if at == len(row.options) - 1 else f"{losses[u][at]:.2e}")
+            changed = str(row.options[at]) != candidate
+            cells.append("-" if at == len(row.options) - 1 else f"{losses[u][at]:.2e}{'*' if changed else ''}")
         body.append([row.name, f"{row.params:,}", *cells])
     how = "measured, one layer at a time" if found.measured is not None else "from gradients"
     out.print(table(f"{model}: what each layer loses alone, {unit}, {how}", heads, body))
+    if any(cell.endswith("*") for line in body for cell in line):
+        out.print("[dim]* with one scale per channel: the groups of the scheme do not divide the layer[/dim]")
     if len(space.units) > MOST:
         out.print(f"[dim]{MOST} of {len(space.units)} layers, those that lose most; all of them with -o or --json[/dim]")
     if found.measured is not None:
@@ -81,12 +86,15 @@ def tuned(model: str, result: Tuned, sources: Sequence[str]) -> None:
 
 def saved(folder: Path) -> None:
     """Where it is."""
-    console().print(f"saved in {folder}, the report in {folder / 'report.html'}\n[dim]next: fewbits eval {folder}[/dim]")
+    page, following = escape(printable(str(folder / "report.html"))), escape(f"fewbits eval {shlex.quote(str(folder))}")
+    console().print(
+        f"saved in {escape(printable(str(folder)))}, the report in {page}\n[dim]next: {following}[/dim]", soft_wrap=True
+    )
 
 
 def written(folder: Path) -> None:
     """Where the page is."""
-    console().print(f"page, JSON and CSV in {folder}: {folder / 'report.html'}")
+    console().print(escape(printable(f"page, JSON and CSV in {folder}: {folder / 'report.html'}")), soft_wrap=True)
 
 
 def tuned_document(model: str, result: Tuned, row: Row | None) -> None:
@@ -103,11 +111,6 @@ def tuned_document(model: str, result: Tuned, row: Row | None) -> None:
 def sensitivity_document(model: str, found: Sensitivities) -> None:
     """The JSON document, on one line."""
     document([{"model": model, "sensitivity": sensitivity_record(found)}])
-
-
-def command_line() -> str:
-    """What was typed, to be typed again."""
-    return " ".join(["fewbits", *(shlex.quote(word) for word in sys.argv[1:])])
 
 
 def notes(sources: Sequence[str], protocol: str) -> list[tuple[str, str]]:

@@ -8,8 +8,9 @@ from rich.markup import escape
 
 from fewbits.cli.show import COLUMNS
 from fewbits.cli.tables import console, percent, table
-from fewbits.errors import FewbitsError
-from fewbits.study.results import Reported, RowResult, StudyResults
+from fewbits.errors import FewbitsError, printable
+from fewbits.study.items import Kind, label_of, matches
+from fewbits.study.results import Reported, RowResult, Sensitivity, StudyResults, Weights, other_schemes
 
 if TYPE_CHECKING:
     from fewbits.study.run import Todo
@@ -51,6 +52,8 @@ def studied(found: StudyResults, folder: Path, problem: str | None = None) -> No
     for each in (*found.sensitivities, *found.weights):
         if each.error is not None:
             out.print(f"[yellow]{each.model}: layers in {each.scheme}: {escape(each.error)}[/yellow]", soft_wrap=True)
+        if told := other_schemes(each.scheme, each.layers):
+            out.print(f"[dim]{escape(printable(f'{each.model}: {told}'))}[/dim]", soft_wrap=True)
     where = folder / ("results.json" if problem else "report.html")
     if problem:
         out.print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
@@ -64,10 +67,34 @@ def _others(found: StudyResults) -> None:
         console().print(table(f"Reported: {found.reported}", ["row", "figures"], [[escape(k), v] for k, v in told.items()]))
 
 
-def check(found: StudyResults) -> None:
-    """Raise FewbitsError where nothing could be measured at all."""
+def failed(found: StudyResults, only: str | None) -> list[str]:
+    """What was asked for and failed, a line each. Rows that want an optional library are skipped, which is no failure.
+
+    Raises:
+        FewbitsError: No row at all could be measured.
+    """
     if found.rows and all(row.error is not None for row in found.rows):
         raise FewbitsError(f"no row could be measured; the first: {found.rows[0].label}: {found.rows[0].error}")
+    lines = [
+        f"{row.label}: {row.error}"
+        for row in found.rows
+        if row.error and not row.skipped and matches(only, row.model, row.label)
+    ]
+    kinds: tuple[tuple[Kind, Sequence[Sensitivity | Weights]], ...] = (
+        ("alone", found.sensitivities),
+        ("weights", found.weights),
+    )
+    for kind, ones in kinds:
+        for one in ones:
+            if one.error and matches(only, one.model, label := label_of(kind, one.scheme)):
+                lines.append(f"{label}: {one.error}")
+    return lines
+
+
+def failures(lines: Sequence[str]) -> None:
+    """How many failed, on standard error."""
+    what = "1 row failed" if len(lines) == 1 else f"{len(lines)} rows failed"
+    console(stderr=True).print(escape(f"{what}; the others are kept: {printable(lines[0], 300)}"), soft_wrap=True)
 
 
 def _name(row: RowResult, many: bool) -> str:

@@ -51,12 +51,15 @@ def command(
 ) -> None:
     """Run a study, or go on with one: every row is kept as soon as it is done, and a failing row does not end the others.
 
+    Exits with 1 if a row failed.
+
     \b
     fewbits study demo -o runs/demo
     fewbits study studies/llama-wikitext2.yaml -o runs/llama --model my-llama --data book.txt
     fewbits study my.yaml -o runs/my --only 'hqq*' --dry-run
     """
     from fewbits.cli import show, show_study
+    from fewbits.cli.commandline import command_line
     from fewbits.study import reading
     from fewbits.study.run import look, run
 
@@ -74,11 +77,22 @@ def command(
         show_study.todo(look(spec, output, only))
         return
     execute = _executor(workers, ray, threads)
-    found = run(spec, output, only=only, force=force, execute=execute, workers=workers, tell=show_study.tell)
+    found = run(
+        spec,
+        output,
+        only=only,
+        force=force,
+        execute=execute,
+        workers=workers,
+        command=command_line(),
+        tell=show_study.tell,
+    )
     show_study.studied(found, output, _report(found, output))
     if json:
         show.document([row.row() for row in found.rows])
-    show_study.check(found)
+    if lines := show_study.failed(found, only):
+        show_study.failures(lines)
+        raise typer.Exit(1)
 
 
 def _report(found: "StudyResults", folder: Path) -> str | None:

@@ -21,6 +21,10 @@ from fewbits.measure import foreign
 from fewbits.roles import kept_by_default
 
 
+class NotInstalledError(FewbitsError):
+    """The peer's library is not installed here."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Peer(ABC):
     """Another library, with its options as fields."""
@@ -83,13 +87,13 @@ class Peer(ABC):
         return sum(weights.values()) / total
 
     def check(self) -> str:
-        """The version that is installed. Raises FewbitsError where there is none."""
+        """The version that is installed. Raises NotInstalledError if there is none."""
         if util.find_spec(self.module.partition(".")[0]) is None:
-            raise FewbitsError(f"{self.package} is not installed: pip install 'fewbits[peers]'")
+            raise NotInstalledError(f"{self.package} is not installed: pip install 'fewbits[peers]'")
         try:
             return metadata.version(self.package)
         except metadata.PackageNotFoundError:
-            raise FewbitsError(f"{self.package} is not installed: pip install 'fewbits[peers]'") from None
+            raise NotInstalledError(f"{self.package} is not installed: pip install 'fewbits[peers]'") from None
 
     def _layers(self, model: nn.Module) -> dict[str, nn.Module]:
         kept = kept_by_default(model)

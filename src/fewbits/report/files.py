@@ -1,14 +1,10 @@
-"""Files that are whole or not there, and one line where they cannot be."""
+"""Files of a report: whole or not there, and one line if they cannot be written."""
 
 from pathlib import Path
 
-from fewbits.errors import FewbitsError
-from fewbits.study.files import write_whole
+from fewbits.whole import write_whole
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a file, whole or not at all. Raises FewbitsError where it cannot be written."""
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise FewbitsError(f"{path}: cannot be written ({error.strerror or error})") from None
+    """Write a file, whole or not at all. Raises FewbitsError if it cannot be written."""
+    write_whole(path, text)

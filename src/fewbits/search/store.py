@@ -5,14 +5,17 @@ code came to.
 """
 
 import hashlib
-import json
 import os
-import tempfile
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-VERSION = 7  # of the figures: raise it when the same names would come to other numbers
+from fewbits import strictjson
+from fewbits.errors import FewbitsError
+from fewbits.whole import write_whole
+
+VERSION = 8  # of the figures: raise it when the same names would come to other numbers
 
 
 class Store:
@@ -22,6 +25,7 @@ class Store:
         self.folder = folder
         self._known: dict[str, Any] = {}
         self.made = 0
+        self._broken = False
 
     def get(self, key: str, make: Callable[[], Any]) -> Any:
         """What is stored under the key, or what `make` returns, which is stored."""
@@ -49,23 +53,24 @@ class Store:
 
     def _read(self, key: str) -> Any:
         path = self._path(key)
-        if path is None or not path.is_file():
+        if path is None:
             return None
         try:
-            item = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            item = strictjson.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return None  # made anew, and replaced
-        return item["value"] if item.get("key") == key else None
+        return item.get("value") if isinstance(item, dict) and item.get("key") == key else None
 
     def _write(self, key: str, value: Any) -> None:
+        """Keep a value. A folder that cannot be written is said once; what is known stays in memory."""
         path = self._path(key)
-        if path is None:
+        if path is None or self._broken:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"key": key, "value": value}, file)
-        Path(aside).replace(path)
+        try:
+            write_whole(path, strictjson.dumps({"key": key, "value": value}))
+        except FewbitsError as error:
+            self._broken = True
+            print(f"measurements are not kept: {error}", file=sys.stderr)
 
 
 def store_for(*parts: str, cache: Path | None = None) -> Store:

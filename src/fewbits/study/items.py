@@ -10,6 +10,7 @@ from fewbits.apply import resolve
 from fewbits.errors import FewbitsError
 from fewbits.evaluate.settings import Settings
 from fewbits.models import Loaded
+from fewbits.peers.base import NotInstalledError
 from fewbits.plan import Plan, Rule
 from fewbits.scheme import parse_target
 from fewbits.study import identity
@@ -23,8 +24,8 @@ _FREE = 1 << 30  # bytes that torch, the libraries and the logits of a batch tak
 class Item:
     """One thing to do, in any process: `source` and the settings name models and data by absolute paths.
 
-    `row` of a row, `scheme` of what is told by layer. `plan` has met the model. `problem` says why there is nothing to do.
-    `nbytes` is about the memory that it needs.
+    `row` is that of a row, `scheme` that of figures by layer. `plan` has met the model. `problem` says why it cannot be done;
+    `skipped` means that an optional library is not installed. `nbytes` is about the memory that it needs.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Item:
     plan: Plan | None = None
     scheme: str = ""
     problem: str | None = None
+    skipped: bool = False
     nbytes: int = _FREE
 
 
@@ -51,10 +53,20 @@ class Agenda:
         """Those whose label or model matches a pattern; an exact piece of the label does as well."""
         if only is None:
             return self.items
-        found = [i for i in self.items if any(fnmatchcase(text, f"*{only}*") for text in (i.label, f"{i.model} {i.label}"))]
+        found = [item for item in self.items if matches(only, item.model, item.label)]
         if not found:
             raise FewbitsError(f"--only '{only}' matches none of {', '.join(dict.fromkeys(i.label for i in self.items))}")
         return found
+
+
+def matches(only: str | None, model: str, label: str) -> bool:
+    """Whether `--only` means a row of a model; None means every row."""
+    return only is None or any(fnmatchcase(text, f"*{only}*") for text in (label, f"{model} {label}"))
+
+
+def label_of(kind: Kind, scheme: str) -> str:
+    """What an item of figures by layer is called."""
+    return f"each layer alone in {scheme}" if kind == "alone" else f"weights, and the grid of {scheme}"
 
 
 def agenda(spec: Spec) -> Agenda:
@@ -112,7 +124,7 @@ def _row(row: RowSpec, loaded: Loaded, common: dict[str, Any], parts: dict[str, 
             made["peer"] = [row.peer, version, dict(row.options)]
     except FewbitsError as error:
         key = identity.key_of("row", **parts, label=row.label, rules=row.rules, peer=row.peer, options=row.options)
-        return Item(key=key, problem=str(error), **common)
+        return Item(key=key, problem=str(error), skipped=isinstance(error, NotInstalledError), **common)
     return Item(key=identity.key_of("row", **parts, **made), plan=plan, **common)
 
 
@@ -137,8 +149,8 @@ def _told_by_layer(spec: Spec) -> list[tuple[Kind, str]]:
 
 
 def _by_layer(kind: Kind, scheme: str, common: dict[str, Any], parts: dict[str, Any]) -> Item:
-    label = f"each layer alone in {scheme}" if kind == "alone" else f"weights, and the grid of {scheme}"
-    return Item(kind=kind, key=identity.key_of(kind, scheme=scheme, **parts), label=label, scheme=scheme, **common)
+    key = identity.key_of(kind, scheme=scheme, **parts)
+    return Item(kind=kind, key=key, label=label_of(kind, scheme), scheme=scheme, **common)
 
 
 def _memory(loaded: Loaded) -> int:

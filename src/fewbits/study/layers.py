@@ -1,5 +1,6 @@
 """What is told by layer: the error of its weights, its loss when it alone is quantized, and how its weights lie."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -57,7 +58,8 @@ def errors(model: nn.Module, original: nn.Module) -> tuple[LayerError, ...]:
 def losses(loaded: Loaded, scheme: str, settings: Settings, folder: Path | None) -> tuple[tuple[LayerLoss, ...], str]:
     """The divergence from the original of each layer when it alone takes the scheme, and on what it was measured.
 
-    Where the scheme's groups do not divide a layer it has one scale a channel. Raises FewbitsError for data that is not there.
+    If the scheme's groups do not divide a layer it takes one scale per channel, and its result says so. Raises FewbitsError for
+    data that is not there.
     """
     space = space_of(loaded.model, (scheme,))
     trial = Trial(loaded.model, space)
@@ -67,7 +69,13 @@ def losses(loaded: Loaded, scheme: str, settings: Settings, folder: Path | None)
     found = bench.flips(space.kept(), [(u, 0) for u in range(len(space.units))], "one layer at a time")
     kinds = {name: type(module).__name__ for name, module in loaded.model.named_modules()}
     layers = [
-        LayerLoss(name=unit.name, kind=kinds[unit.layers[0]], params=unit.params, loss=max(0.0, found[u, 0]))
+        LayerLoss(
+            name=unit.name,
+            kind=kinds[unit.layers[0]],
+            params=unit.params,
+            loss=max(0.0, found[u, 0]),
+            scheme=_changed(unit.options[0].scheme, scheme),
+        )
         for u, unit in enumerate(space.units)
     ]
     return tuple(layers), what
@@ -78,10 +86,15 @@ def weights(model: nn.Module, scheme: str) -> tuple[LayerWeights, ...]:
     parsed = Scheme.parse(scheme)
     plan = resolve(model, Plan.of(parsed, on_misfit="channel"))
     return tuple(
-        _weights(model.get_submodule(d.name), d.name, d.kind, d.scheme)
+        replace(_weights(model.get_submodule(d.name), d.name, d.kind, d.scheme), scheme=_changed(d.scheme, scheme))
         for d in plan.decisions
         if d.scheme is not None and d.tied_to is None
     )
+
+
+def _changed(took: Scheme | None, asked: str) -> str:
+    """The scheme that a layer took, if it is not the one that was asked for."""
+    return "" if took is None or took == Scheme.parse(asked) else str(took)
 
 
 def _weights(layer: nn.Module, name: str, kind: str, scheme: Scheme) -> LayerWeights:

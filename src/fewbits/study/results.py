@@ -1,6 +1,6 @@
 """What a study came to: rows of measures, what each layer loses, how weights lie. `saved` keeps it as DIR/results.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,8 +42,8 @@ class RowResult:
     `key` is the hash of all that made it. `measures` are ours by name; `beside` are those of the original, timed in turn with
     this model, so that a ratio of speeds is fair. `series` names the line of a chart that the row is a point of, `bits` and
     `group` its place there (`group` 0: one scale a channel). `peer` is the library and version that made it, None for ours.
-    `error` says why there are no measures, in one line. `scores` are by name: a number, a yes or no, None where it lacks a
-    measure.
+    `error` says why there are no measures, in one line; `skipped` that an optional library is missing. `scores` are by name: a
+    number, a yes or no, None where it lacks a measure.
     """
 
     key: str
@@ -64,6 +64,7 @@ class RowResult:
     layers: tuple[LayerError, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
+    skipped: bool = False
     seconds: float | None = None
 
     def row(self) -> Row:
@@ -75,12 +76,23 @@ class RowResult:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerLoss:
-    """What the model loses when this layer alone is quantized."""
+    """What the model loses when this layer alone is quantized. `scheme` is the one it took if its groups had to change."""
 
     name: str
     kind: str
     params: int
     loss: float
+    scheme: str = ""
+
+
+def other_schemes(scheme: str, layers: Sequence["LayerLoss | LayerWeights"]) -> str:
+    """A sentence on the layers that took another scheme than the one that was asked for; empty if none did."""
+    changed = [layer for layer in layers if layer.scheme]
+    if not changed:
+        return ""
+    took = ", ".join(dict.fromkeys(layer.scheme for layer in changed))
+    names = ", ".join(f"`{layer.name}`" for layer in changed[:5]) + (", ..." if len(changed) > 5 else "")
+    return f"{len(changed)} of {len(layers)} layers took {took} in place of {scheme}, whose groups do not divide them: {names}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +115,8 @@ class LayerWeights:
     """How the weights of a layer lie: `counts` in equal bins from `low` to `high`, both included.
 
     `grid` are the values that a group of middling scale can take under the scheme, ascending; `outside` is the share of
-    weights beyond the ends of their own group's grid by more than half a step.
+    weights beyond the ends of their own group's grid by more than half a step. `scheme` is the one it took if its groups had
+    to change.
     """
 
     name: str
@@ -116,6 +129,7 @@ class LayerWeights:
     kurtosis: float
     grid: tuple[float, ...]
     outside: float
+    scheme: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +154,8 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResults:
-    """A whole study. `file` is the YAML it was made from, `text` what stood in it; `missing` counts items not run yet.
+    """A whole study. `file` is the YAML it was made from, `text` its content, `command` what was run; `missing` counts items not
+    run yet.
 
     `columns` are the measures in the order of the file; `data` says what was read; `reported` whose figures stand beside ours.
     """
@@ -149,6 +164,7 @@ class StudyResults:
     about: str = ""
     file: str = ""
     text: str = ""
+    command: str = ""
     columns: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
     data: tuple[str, ...] = ()

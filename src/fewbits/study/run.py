@@ -43,9 +43,10 @@ def run(
     force: bool = False,
     execute: Run = in_process,
     workers: int = 1,
+    command: str = "",
     tell: Tell = lambda _: None,
 ) -> StudyResults:
-    """Do what is not done, and keep the results in a folder.
+    """Do what is not done, and keep the results in a folder. `command` is what the report names to repeat it.
 
     `only` is a pattern of rows; the others are told as far as they are done. `force` does the rows again that are done
     already. Failed rows are told in their place, and tried again the next time. Raises FewbitsError for models and data that
@@ -72,11 +73,11 @@ def run(
         for item, outcome in execute(pending, store.parts):
             _keep(store, outcome, failures)
             progress.step(item, outcome)
-            saved.save(assemble(spec, plan, store, failures), folder)
+            saved.save(assemble(spec, plan, store, failures, command), folder)
     finally:
         close()
     progress.end()
-    found = assemble(spec, plan, store, failures)
+    found = assemble(spec, plan, store, failures, command)
     saved.save(found, folder)
     return found
 
@@ -91,7 +92,7 @@ def _keep(store: ItemStore, outcome: Outcome, failures: dict[str, str]) -> None:
         failures[outcome.key] += f" (more in {path})"
 
 
-def assemble(spec: Spec, plan: Agenda, store: ItemStore, failures: dict[str, str]) -> StudyResults:
+def assemble(spec: Spec, plan: Agenda, store: ItemStore, failures: dict[str, str], command: str = "") -> StudyResults:
     """The results as far as there are any, in the order of the file."""
     rows: list[RowResult] = []
     alone: list[Sensitivity] = []
@@ -114,6 +115,7 @@ def assemble(spec: Spec, plan: Agenda, store: ItemStore, failures: dict[str, str
         about=spec.about,
         file=spec.file,
         text=spec.text,
+        command=command,
         columns=_columns(spec, rows),
         scores=spec.scores,
         data=tuple(plan.data),
@@ -131,7 +133,8 @@ def _row(item: Item, made: dict[str, Any] | None, error: str | None) -> RowResul
     row = item.row
     if row is None:
         raise TypeError("an item that is no row")
-    found = plain.row_from_dict(made) if made else RowResult(key=item.key, model=item.model, label=item.label, error=error)
+    failed = RowResult(key=item.key, model=item.model, label=item.label, error=error, skipped=item.skipped)
+    found = plain.row_from_dict(made) if made else failed
     return replace(
         found,
         model=item.model,

@@ -1,21 +1,21 @@
 """DIR/results.json: a study's results, written whole or not at all."""
 
-import json
 from pathlib import Path
 
+from fewbits import strictjson
 from fewbits.errors import FewbitsError
-from fewbits.study.files import write_whole
 from fewbits.study.plain import from_dict, to_dict
 from fewbits.study.results import StudyResults
+from fewbits.whole import write_whole
 
 FILE = "results.json"
 VERSION = 1  # of the file
 
 
 def save(results: StudyResults, folder: Path) -> Path:
-    """Write DIR/results.json, whole or not at all."""
+    """Write DIR/results.json, whole or not at all. Raises FewbitsError if it cannot be written."""
     path = folder / FILE
-    write_whole(path, json.dumps({"version": VERSION, **to_dict(results)}, ensure_ascii=False, indent=1))
+    write_whole(path, strictjson.dumps({"version": VERSION, **to_dict(results)}, indent=1))
     return path
 
 
@@ -23,7 +23,7 @@ def load(folder: Path) -> StudyResults:
     """Read DIR/results.json. Raises FewbitsError for a folder without one, or one that is damaged or of another version."""
     path = folder / FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = strictjson.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FewbitsError(f"{folder}: has no {FILE}: it is made by `fewbits study FILE.yaml -o {folder}`") from None
     except (OSError, ValueError) as error:
@@ -32,5 +32,5 @@ def load(folder: Path) -> StudyResults:
         raise FewbitsError(f"{path}: is not of version {VERSION}: run the study again, what is done is kept")
     try:
         return from_dict(data)
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError, IndexError) as error:
         raise FewbitsError(f"{path}: is damaged ({error}): run the study again, what is done is kept") from None

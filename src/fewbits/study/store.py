@@ -1,12 +1,13 @@
 """The items that are done, one file each under DIR/items, written whole: a kill at any moment loses none of them."""
 
-import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from fewbits import strictjson
 from fewbits.errors import FewbitsError
-from fewbits.study.files import write_whole
+from fewbits.whole import remove_strays, write_whole
 
 ITEMS, PARTS, FAILED = "items", "parts", "failed"
 
@@ -19,27 +20,31 @@ class ItemStore:
 
     def prepare(self) -> None:
         """Make the folder. Raises FewbitsError for one that holds something else."""
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FewbitsError(f"{self.folder}: is a file: give a folder with -o")
-        if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / ITEMS).is_dir():
-            raise FewbitsError(f"{self.folder}: holds something that is no study: give another folder with -o")
         try:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise FewbitsError(f"{self.folder}: is a file: give a folder with -o")
+            if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / ITEMS).is_dir():
+                raise FewbitsError(f"{self.folder}: holds something that is no study: give another folder with -o")
             (self.folder / ITEMS).mkdir(parents=True, exist_ok=True)
+            remove_strays([self.folder, self.folder / ITEMS, self.folder / FAILED])
         except OSError as error:
             raise FewbitsError(f"{self.folder}: cannot be made: {error.strerror}") from None
+        if not os.access(self.folder / ITEMS, os.W_OK | os.X_OK):
+            raise FewbitsError(f"{self.folder / ITEMS}: cannot be written: permission denied")
 
     def get(self, key: str) -> dict[str, Any] | None:
         """What was made; None for what is not done, or whose file is damaged: it is done again."""
         path = self._path(key)
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            stored = strictjson.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return None
-        return stored["made"] if isinstance(stored, dict) and stored.get("key") == key and "made" in stored else None
+        whole = isinstance(stored, dict) and stored.get("key") == key and isinstance(stored.get("made"), dict)
+        return stored["made"] if whole else None
 
     def put(self, key: str, made: dict[str, Any]) -> None:
         """Keep what was made; its parts and what failed before are needed no longer."""
-        write_whole(self._path(key), json.dumps({"key": key, "made": made}, ensure_ascii=False))
+        write_whole(self._path(key), strictjson.dumps({"key": key, "made": made}))
         shutil.rmtree(self.parts(key), ignore_errors=True)
         self._failed(key).unlink(missing_ok=True)
 

@@ -7,9 +7,13 @@ if TYPE_CHECKING:
     from fewbits.inspect.values import LayerView
 
 
-def write(view: "LayerView", path: Path) -> None:
-    """Write the page, whole or not at all. Raises FewbitsError where it cannot be written, or matplotlib is not installed."""
+def write(view: "LayerView", path: Path, command: str = "") -> None:
+    """Write the page, whole or not at all; `command` is what was run to make it.
+
+    Raises:
+        FewbitsError: It cannot be written, or matplotlib is not installed.
+    """
     from fewbits.report.html import write_page
     from fewbits.report.layer.compose import compose
 
-    write_page(compose(view), path)
+    write_page(compose(view, command), path)

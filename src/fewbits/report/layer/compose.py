@@ -1,5 +1,7 @@
 """What is seen of a layer, as a page."""
 
+import shlex
+
 import fewbits
 from fewbits.formats import Format
 from fewbits.inspect.values import Channel, Counts, ErrorView, GroupBits, LayerView, StoredView
@@ -11,8 +13,8 @@ from fewbits.report.page import Code, Column, Figure, Line, Page, Section, Table
 FINEST = 64  # values of a grid that are told apart when drawn over a histogram
 
 
-def compose(view: LayerView) -> Page:
-    """The page. What does not apply (no scheme, no original) is left out."""
+def compose(view: LayerView, command: str = "") -> Page:
+    """The page. What does not apply (no scheme, no original) is left out. `command` is what was run to make it."""
     sections = [Section(title="The weights", parts=[words.about_weights(view.weights), _weights(view), *_channels(view)])]
     if view.error is not None:
         sections.append(
@@ -20,8 +22,8 @@ def compose(view: LayerView) -> Page:
         )
     if view.stored is not None:
         sections += [_codes(view.stored), _bits(view.stored)]
-    scheme = f" {view.stored.scheme}" if view.stored else ""
-    again = Code(text=f"fewbits inspect {view.model} {view.name}{scheme} -o layer.html\n")
+    scheme = [str(view.stored.scheme)] if view.stored else []
+    again = Code(text=command or shlex.join(["fewbits", "inspect", view.model, view.name, *scheme, "-o", "layer.html"]))
     sections.append(Section(title="To make it again", parts=[*view.notes, again]))
     shape = " x ".join(map(str, view.weights.shape))
     return Page(

@@ -1,5 +1,6 @@
 """How it was measured: protocols, data, machine, versions, and the commands that make it again."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,11 @@ def how_measured(results: StudyResults) -> Section:
     taken = sum(row.seconds or 0.0 for row in results.rows) + sum(s.seconds or 0.0 for s in results.sensitivities)
     facts += [("time taken", _duration(taken))] if taken else []
     parts: list[Any] = [Facts(facts=facts)]
-    if results.file:
-        parts += ["To make it again:", Code(text=f"fewbits study {results.file} -o DIR")]
+    if results.command or results.file:
+        parts += [
+            "To make it again:",
+            Code(text=results.command or shlex.join(["fewbits", "study", results.file, "-o", "DIR"])),
+        ]
     if results.text:
         parts += ["The study's file:", Code(text=results.text.rstrip() + "\n")]
     return Section(title="How it was measured", parts=parts)

@@ -8,7 +8,7 @@ from fewbits.report.charts import Dot, Histogram, Scale, Spread, histograms, pan
 from fewbits.report.layernames import OTHER, Place, places
 from fewbits.report.page import Figure, Number
 from fewbits.report.study.view import View, called
-from fewbits.study.results import LayerLoss, LayerWeights, RowResult, Sensitivity, Weights
+from fewbits.study.results import LayerLoss, LayerWeights, RowResult, Sensitivity, Weights, other_schemes
 
 SHOWN = 6  # histograms on a page
 BLOCK = Scale(label="block")
@@ -28,7 +28,7 @@ def loss_alone(one: Sensitivity, *, model: str = "") -> Figure | None:
         x=BLOCK,
         y=Scale(label=f"loss, {one.unit}", low=0 if min(layer.loss for layer in one.layers) >= 0 else None),
         sentence=loss_sentence(one),
-        note=_measured_on(one),
+        note=" ".join(filter(None, (_measured_on(one), other_schemes(one.scheme, one.layers)))),
     )
 
 
@@ -136,7 +136,7 @@ def weights_by_layer(one: Weights, *, model: str = "") -> list[Figure]:
             y=Scale(label="weight"),
             sentence=range_sentence(layers),
             note="Thin: from the least to the largest weight; thicker: 98 % of them; thickest: the middle half. Orange: the values"
-            " that a group of middling scale can take.",
+            f" that a group of middling scale can take. {other_schemes(one.scheme, layers)}".rstrip(),
         ),
         histograms(
             f"Weights of {len(chosen)} layers, from the heaviest tails to the lightest{model}",
