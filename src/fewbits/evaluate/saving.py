@@ -8,7 +8,9 @@ from fewbits.evaluate.row import Row
 from fewbits.measure.size import file_size, size
 from fewbits.measure.speed import quantize_time
 from fewbits.plan import Plan
-from fewbits.storage.save import check_output, save
+from fewbits.storage import tensors
+from fewbits.storage.folder import check_not_original, reserved
+from fewbits.storage.save import save_to
 
 
 def quantize_to(
@@ -22,24 +24,25 @@ def quantize_to(
     device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> Row:
-    """Quantize a model by a plan and save it in a folder; the row tells its size before and after.
+    """Quantize a model by a plan and save it in a folder; the row has its size before and after.
 
-    The folder is looked at before the model is: a name that is taken is refused at once.
+    Output folder and shard size are checked before the model is loaded, and the folder is kept for this run from then on.
     """
-    check_output(folder, force=force)
-    loaded = models.load(name, classes=classes, device=device, trust_remote_code=trust_remote_code)
-    before = size(loaded.model)
-    model, took = quantize_time(lambda: quantize(loaded.model, plan), device)
-    measures = {"size": size(model), "quantize_time": took}
-    save(
-        model,
-        folder,
-        tokenizer=loaded.tokenizer,
-        processor=loaded.processor,
-        measures=tuple(measures.values()),
-        source=loaded.source,
-        force=force,
-        max_shard_size=max_shard_size,
-    )
+    tensors.shard_bytes(max_shard_size)
+    check_not_original(folder, name)
+    with reserved(folder, force=force) as output:
+        loaded = models.load(name, classes=classes, device=device, trust_remote_code=trust_remote_code)
+        before = size(loaded.model)
+        model, took = quantize_time(lambda: quantize(loaded.model, plan), device)
+        measures = {"size": size(model), "quantize_time": took}
+        save_to(
+            output,
+            model,
+            tokenizer=loaded.tokenizer,
+            processor=loaded.processor,
+            measures=tuple(measures.values()),
+            source=loaded.source,
+            max_shard_size=max_shard_size,
+        )
     extra = {"original": before.to_dict(), "folder": str(folder), "file_size": file_size(folder).to_dict()}
     return Row(model=name, plan=plan_of(model), measures=measures, extra=extra)

@@ -86,7 +86,8 @@ def _from_folder(folder: Path, options: Options, *, called: str) -> Loaded:
     if maker == "fewbits":
         from fewbits.storage.load import load_folder
 
-        return load_folder(folder, dtype=options.dtype or "auto", device=options.device)
+        trusted = options.trust_remote_code
+        return load_folder(folder, dtype=options.dtype or "auto", device=options.device, trust_remote_code=trusted)
     if maker == "timm":
         model = timm_model.load_folder(folder, config, options, called=called)
         loaded = _timm(model, name=called, source=str(folder))

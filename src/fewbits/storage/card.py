@@ -113,6 +113,6 @@ from transformers import {auto}
 model = {auto}.from_pretrained(FOLDER)
 ```
 
-Without `import fewbits` transformers warns "Unknown quantization type, got fewbits", lists tensors named `codes` and `scale`
-as unexpected and the layers' weights as missing, and returns a model whose quantized layers are **random**. If it
-writes nonsense, that is what happened."""
+Without `import fewbits` transformers refuses the folder: "... this model was quantized by fewbits: pip install -U fewbits,
+and `import fewbits` before from_pretrained". Given `ignore_mismatched_sizes=True` and a configuration from elsewhere it
+would not, and the quantized layers would be **random**."""

@@ -18,8 +18,12 @@ def settle(model: nn.Module, plan: Plan) -> None:
     """Make a quantized transformers model fit for `save_pretrained` and `tie_weights`; other models are left alone."""
     forget_ties(model)
     if library_of(model) == "transformers":
-        config: Any = model.config
-        config.quantization_config = manifest_of(model, plan).to_dict()
+        from fewbits.storage.plugin import quantizer_of  # here: the plug-in builds on this module
+
+        theirs: Any = model
+        theirs.config.quantization_config = manifest_of(model, plan).to_dict()
+        if getattr(model, "hf_quantizer", None) is None:
+            theirs.hf_quantizer = quantizer_of(theirs.config.quantization_config)
 
 
 def manifest_of(

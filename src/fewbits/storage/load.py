@@ -24,11 +24,14 @@ def load(
     dtype: str | torch.dtype = "auto",
     device: str | torch.device = "cpu",
     model: nn.Module | None = None,
+    trust_remote_code: bool = False,
 ) -> nn.Module:
     """Load a folder that `fewbits.save` wrote, in evaluation mode.
 
     `dtype` is that of the floats that are not quantized, and of what is computed; "auto" gives every tensor back as it was
     saved. A model of a class of your own is given as `model`, a float model of the same shape, which is filled in place.
+
+    `trust_remote_code` allows the folder's own Python files to run, for a model whose class is in them.
 
     Needs no more memory than the quantized model: the float weights are never built. Raises FewbitsError that names the file
     or tensor: a file that was truncated or altered, an unknown format version, tensors that do not fit, no such class.
@@ -38,10 +41,11 @@ def load(
     wanted, place = parse_dtype(dtype), parse_device(device)
     paths = contents.checked_files(folder, manifest.files)
     if model is None and manifest.library == "transformers":
-        loaded = skeleton.transformers_model(folder, manifest, wanted, _bound(paths)).to(place)
+        loaded = skeleton.transformers_model(folder, manifest, wanted, bound_of(paths), trust_remote_code=trust_remote_code)
         stored_scales.check(loaded)
+        loaded = loaded.to(place)
     else:
-        loaded = _fill(folder, paths, manifest, wanted, place, model)
+        loaded = filled(folder, paths, manifest, wanted, place, model)
     remember_source(loaded, manifest.source)
     return loaded.eval()
 
@@ -54,7 +58,13 @@ def original_of(folder: str | Path) -> str | None:
     return Manifest.read(Path(folder)).source if is_saved_by_fewbits(Path(folder)) else None
 
 
-def load_folder(path: str | Path, *, dtype: str | torch.dtype = "auto", device: str | torch.device = "cpu") -> "Loaded":
+def load_folder(
+    path: str | Path,
+    *,
+    dtype: str | torch.dtype = "auto",
+    device: str | torch.device = "cpu",
+    trust_remote_code: bool = False,
+) -> "Loaded":
     """Load a saved folder with its tokenizer or processor, as `fewbits.models` gives any other model.
 
     Raises FewbitsError as `load` does.
@@ -64,10 +74,10 @@ def load_folder(path: str | Path, *, dtype: str | torch.dtype = "auto", device: 
     from fewbits.models.tokenizer import tokenizer_of
 
     folder = Path(path).resolve()
-    model = load(folder, dtype=dtype, device=device)
+    model = load(folder, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     config = read_config(folder)
     task = _task_of(model, config)
-    tokenizer = tokenizer_of(folder) if task == "causal-lm" else None
+    tokenizer = tokenizer_of(folder, trust_remote_code=trust_remote_code) if task == "causal-lm" else None
     loaded = describe(model, folder, config, task, called=str(path), tokenizer=tokenizer)
     if library_of(model) == "timm":
         processor = loaded.processor or timm_model.processor_of(model)
@@ -86,13 +96,14 @@ def _task_of(model: nn.Module, config: dict[str, Any]) -> "Task":
         return "other"
 
 
-def _bound(paths: list[Path]) -> "Bound":
+def bound_of(paths: list[Path]) -> "Bound":
+    """The largest model that weight files can be of."""
     from fewbits.models.bounded import Bound
 
     return Bound.of_files(len(headers.stored(paths)), sum(path.stat().st_size for path in paths))
 
 
-def _fill(
+def filled(
     folder: Path,
     paths: list[Path],
     manifest: Manifest,
@@ -104,7 +115,7 @@ def _fill(
     if model is None and manifest.library == "torch":
         name = (read_config(folder).get("architectures") or ["model"])[0]
         raise FewbitsError(f"{folder}: holds a {name}, a class of your own: load(folder, model={name}(...)) fills one")
-    model = skeleton.build_timm(folder, _bound(paths)) if model is None else model
+    model = skeleton.build_timm(folder, bound_of(paths)) if model is None else model
     model = skeleton.prepare(model, manifest.plan, device)
     tensors.fill(model, paths, tied=manifest.tied, dtype=dtype, device=device)
     skeleton.complete(model)

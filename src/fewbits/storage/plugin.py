@@ -20,7 +20,7 @@ from fewbits.errors import FewbitsError, shown
 from fewbits.layers import QuantizedLayer
 from fewbits.plan import OnMisfit, Plan, PlanLike
 from fewbits.scheme import Scheme
-from fewbits.storage import contents, dtypes, naming, planned, tensors
+from fewbits.storage import contents, dtypes, marker, naming, planned, tensors
 from fewbits.storage.live import forget_ties, manifest_of, remember_source
 from fewbits.storage.manifest import METHOD, Checked, Manifest
 
@@ -86,6 +86,18 @@ class FewbitsQuantizer(HfQuantizer):
         elif len(places) > 1 or places & {"auto", "balanced", "balanced_low_0", "sequential", "disk"}:
             raise FewbitsError(f"device_map={device_map!r}: a model is quantized on one device: save it first, then load it so")
 
+    def update_attn_implementation(self, config: Any) -> Any:
+        """Called with the configuration before the weight files are looked for: from transformers 5.1 on."""
+        return marker.unmark_config(config)
+
+    def update_tp_plan(self, config: Any) -> Any:
+        """The same, for transformers 5.0."""
+        return marker.unmark_config(config)
+
+    def get_state_dict_and_metadata(self, model: nn.Module) -> Any:
+        """What `save_pretrained` writes: the model's state and the guards (see marker.py). Shared memory would be dropped."""
+        return {**model.state_dict(), **marker.guards(model, size=1)}, {}
+
     def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Asked for the dtype that was saved, every tensor comes as it was saved, those of another dtype too."""
         self.keeps_dtypes = self.pre_quantized and dtype == dtypes.parse(self.manifest.dtype)
@@ -106,6 +118,7 @@ class FewbitsQuantizer(HfQuantizer):
         planned.check(plan, model)
         rebuild(model, plan)
         forget_ties(model)
+        marker.ignore_guards(model)
         stored = tensors.stored(paths)
         self.keeps_names = naming.as_in_memory(model, stored)
         if self.keeps_names:
@@ -130,7 +143,7 @@ class FewbitsQuantizer(HfQuantizer):
         forget_ties(model)
         plan = plan_of(model)
         if plan is not None:
-            self.quantization_config = FewbitsConfig(**_arguments(manifest_of(model, plan)))
+            self.quantization_config = quantizer_of(manifest_of(model, plan).to_dict()).quantization_config
             model.config.quantization_config = self.quantization_config
         return model
 
@@ -140,6 +153,11 @@ class FewbitsQuantizer(HfQuantizer):
     @property
     def is_trainable(self) -> Any:
         return False
+
+
+def quantizer_of(manifest: Mapping[str, Any]) -> FewbitsQuantizer:
+    """The quantizer of a model in memory: transformers asks it for what `save_pretrained` writes."""
+    return FewbitsQuantizer(FewbitsConfig(**{k: v for k, v in manifest.items() if k != "quant_method"}), pre_quantized=True)
 
 
 def check_filled(model: nn.Module) -> None:
@@ -159,10 +177,6 @@ def check_filled(model: nn.Module) -> None:
             _ = layer.quantized
         except FewbitsError as error:
             raise FewbitsError(f"layer {name}: {error}") from None
-
-
-def _arguments(manifest: Manifest) -> dict[str, Any]:
-    return {key: value for key, value in manifest.to_dict().items() if key != "quant_method"}
 
 
 register()

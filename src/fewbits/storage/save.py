@@ -14,10 +14,12 @@ from fewbits.apply import plan_of
 from fewbits.errors import FewbitsError
 from fewbits.measure.result import Measure
 from fewbits.plan import Plan
-from fewbits.storage import card, tensors
-from fewbits.storage.folder import check_not_original, check_output, replaced
+from fewbits.storage import card, code, marker, owned, tensors, verify
+from fewbits.storage.folder import Output, check_not_original, check_output, reserved, written
 from fewbits.storage.live import check_plan, manifest_of, name_or_path, remember_source, settle, source_of
 from fewbits.storage.manifest import CONFIG, Manifest, absolute, is_saved_by_fewbits
+
+__all__ = ["check_output", "save", "save_to"]
 
 
 @runtime_checkable
@@ -38,32 +40,70 @@ def save(
     force: bool = False,
     max_shard_size: int | str = "5GB",
 ) -> Path:
-    """Save a model that `fewbits.quantize` or `fewbits.load` gave, and return the folder.
+    """Save a model that `fewbits.quantize` or `fewbits.load` returned.
 
-    Written are safetensors in files of at most `max_shard_size`, config.json, plan.yaml, README.md, measurements.json where
-    there are `measures`, and the files of the tokenizer or processor. `source` is the original, a hub id or a path; where it
-    is not given the model may remember. The folder appears only when it is whole, and with `force` takes the place of a
-    saved model that was there.
+    Written are safetensors in files of at most `max_shard_size`, config.json, plan.yaml, README.md, measurements.json, and
+    the files of the tokenizer or processor. The folder is loaded again and compared with the model before it appears under
+    its name, whole, in one step.
 
-    Raises FewbitsError, and leaves everything as it was: the model is not quantized, the folder is in use or is the
-    original's, the disk is full or cannot be written to.
+    Args:
+        model: The quantized model.
+        folder: Where to save it.
+        tokenizer: Saved too.
+        processor: Saved too.
+        measures: For measurements.json and the README.
+        source: The original, a hub id or a path; by default what the model remembers.
+        force: Replace a folder that fewbits saved, if no other files are in it.
+        max_shard_size: Bytes, or a text such as '500MB'.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        FewbitsError: The model is not quantized, the folder is in use or is the original's, the disk is full or cannot be
+            written to, or the folder would not load again. Everything is left as it was.
     """
-    folder = Path(folder).resolve()
+    check_not_original(Path(folder), source, name_or_path(model))
+    with reserved(Path(folder), force=force) as output:
+        return save_to(
+            output,
+            model,
+            tokenizer=tokenizer,
+            processor=processor,
+            measures=measures,
+            source=source,
+            max_shard_size=max_shard_size,
+        )
+
+
+def save_to(
+    output: Output,
+    model: nn.Module,
+    *,
+    tokenizer: Saves | None = None,
+    processor: Saves | None = None,
+    measures: Sequence[Measure] = (),
+    source: str | None = None,
+    max_shard_size: int | str = "5GB",
+) -> Path:
+    """`save` to a folder that was reserved before the work began."""
     plan = _plan_of(model)
     source = _original(model, source)
-    check_output(folder, force=force)
-    check_not_original(folder, source, name_or_path(model))
-    with replaced(folder, force=force) as place:
+    max_shard_size = tensors.shard_bytes(max_shard_size)
+    check_not_original(output.folder, source, name_or_path(model))
+    with written(output) as place:
         whole, tied = tensors.unique(model)
-        files = tensors.write(whole, place, max_shard_size)
+        files = tensors.write({**marker.guards(model), **whole}, place, max_shard_size)
         manifest = manifest_of(model, plan, source=source, tied=tied, files=files)
-        _write_config(model, manifest, place)
         for extra in filter(None, (tokenizer, processor)):
             extra.save_pretrained(place)
+        code.write(model, place)
         _write_records(model, manifest, measures, place)
+        _write_config(model, manifest, place)
+        verify.verify(model, place)
     remember_source(model, source)
     settle(model, plan)
-    return folder
+    return output.folder
 
 
 def _plan_of(model: nn.Module) -> Plan:
@@ -82,7 +122,10 @@ def _original(model: nn.Module, source: str | None) -> str | None:
 
 
 def _write_config(model: Any, manifest: Manifest, place: Path) -> None:
-    """`config.json` in the way of the model's library, with the manifest as its `quantization_config`."""
+    """`config.json` in the way of the model's library, with the manifest as its `quantization_config`.
+
+    It is written last, since the manifest lists all files of the folder.
+    """
     if manifest.library == "transformers":
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
@@ -91,17 +134,19 @@ def _write_config(model: Any, manifest: Manifest, place: Path) -> None:
         config.save_pretrained(place)
         if model.can_generate():  # not its save_pretrained, which refuses what some hub models carry
             model.generation_config.to_json_file(place / "generation_config.json")
-        return
-    if manifest.library == "timm":
+        data = json.loads((place / CONFIG).read_text(encoding="utf-8"))
+    elif manifest.library == "timm":
         from timm.models._hub import save_config_for_hf  # no public name yet has it
 
         save_config_for_hf(model, str(place / CONFIG))
         data = json.loads((place / CONFIG).read_text(encoding="utf-8"))
-        data.get("model_args", {}).pop("num_classes", None)  # it stands above, and transformers' wrapper takes it once only
+        data.get("model_args", {}).pop("num_classes", None)  # it is given above, and transformers' wrapper takes it once only
     else:
         note = "a class of its own: fewbits.load(folder, model=...) fills one"
         data = {"architectures": [type(model).__name__], "note": note}
-    _write_json(data | {"quantization_config": manifest.to_dict()}, place / CONFIG)
+    names = sorted({CONFIG, *owned.all_files(place)})
+    data["quantization_config"] = {**manifest.to_dict(), owned.WRITTEN: names}
+    _write_json(marker.mark_config(code.local_map(data, model, place)), place / CONFIG)
 
 
 def _write_records(model: nn.Module, manifest: Manifest, measures: Sequence[Measure], place: Path) -> None:

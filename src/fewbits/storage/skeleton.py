@@ -16,9 +16,10 @@ from fewbits.models import timm_model
 from fewbits.models.bounded import Bound, bounded
 from fewbits.models.quiet import quietly, transformers
 from fewbits.plan import Plan
-from fewbits.storage import planned
+from fewbits.storage import code, planned
 from fewbits.storage.live import forget_ties
 from fewbits.storage.manifest import Checked, Manifest, read_config
+from fewbits.storage.marker import unmark_config
 
 
 def build_timm(folder: Path, bound: Bound) -> nn.Module:
@@ -49,13 +50,23 @@ def build_timm(folder: Path, bound: Bound) -> nn.Module:
         raise FewbitsError(f"{folder}: timm {timm.__version__} cannot build its {shown(what)}: {one_line(error)}") from error
 
 
-def transformers_model(folder: Path, manifest: Manifest, dtype: torch.dtype | None, bound: Bound) -> nn.Module:
+def transformers_model(
+    folder: Path,
+    manifest: Manifest,
+    dtype: torch.dtype | None,
+    bound: Bound,
+    *,
+    kind: Any = None,
+    trust_remote_code: bool = False,
+) -> nn.Module:
     """The transformers model of a folder, filled, by transformers itself and our plug-in.
 
-    The checksums are taken as checked. Raises FewbitsError for tensors that are missing, unexpected or of another shape.
+    `kind` is its class; by default the one that config.json names. The checksums are taken as checked. Raises FewbitsError
+    for tensors that are missing, unexpected or of another shape.
     """
     with quietly():
-        kind, config = _class_of(folder)
+        kind = kind or _class_of(folder, trusted=trust_remote_code)
+        config = unmark_config(_config_of(folder, kind))
         config.quantization_config = manifest.to_dict() | {"checked": Checked}
         try:
             with bounded(bound):
@@ -76,20 +87,35 @@ def transformers_model(folder: Path, manifest: Manifest, dtype: torch.dtype | No
     return model
 
 
-def _class_of(folder: Path) -> tuple[Any, Any]:
-    """The class that was saved, and its configuration."""
+def _class_of(folder: Path, *, trusted: bool) -> Any:
+    """The class that was saved: transformers' own, or from the folder's own code if that is trusted."""
     from fewbits.models import digits
 
     digits.register()
-    name = (read_config(folder).get("architectures") or ["none"])[0]
+    found = read_config(folder)
+    name = (found.get("architectures") or ["none"])[0]
     kind = getattr(transformers(), name, None) or getattr(digits, name, None)
+    if kind is None and found.get(code.AUTO_MAP):
+        if not trusted:
+            raise FewbitsError(
+                f"{folder}: {printable(name, 80)} needs code from its own folder; read it, and if you trust it add"
+                " --trust-remote-code (trust_remote_code=True)"
+            )
+        try:
+            kind = code.class_of(folder, found, name)
+        except Exception as error:  # of any type: the folder's own code
+            raise FewbitsError(f"{folder}: its code for {printable(name, 80)} fails: {one_line(error)}") from error
     if not (isinstance(kind, type) and issubclass(kind, transformers().PreTrainedModel) and kind.config_class is not None):
         version = transformers().__version__
         raise FewbitsError(
             f"{folder}: transformers {version} has no {printable(name, 80)}: give a float model, load(folder, model=...)"
         )
+    return kind
+
+
+def _config_of(folder: Path, kind: Any) -> Any:
     try:
-        return kind, kind.config_class.from_pretrained(folder, local_files_only=True)
+        return kind.config_class.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of any type: configurations check themselves in many ways
         raise FewbitsError(f"{folder}: transformers cannot use its config.json: {one_line(error)}") from error
 

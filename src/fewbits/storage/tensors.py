@@ -16,6 +16,15 @@ from fewbits.errors import FewbitsError
 from fewbits.progress import track
 from fewbits.shards import INDEX
 from fewbits.storage import checksums, contents, headers
+from fewbits.storage.marker import guard_names
+
+_UNITS = (
+    {"B": 1}
+    | {f"{p}B": 10 ** (3 * i) for i, p in enumerate("KMGT", 1)}
+    | {f"{p}IB": 2 ** (10 * i) for i, p in enumerate("KMGT", 1)}
+)
+_SIZE = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?P<unit>B|[KMGT]I?B)?", re.IGNORECASE | re.ASCII)
+_LARGEST = 2**63 - 1
 
 
 def unique(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -40,23 +49,35 @@ def unique(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def write(tensors: Mapping[str, Tensor], folder: Path, max_shard_size: int | str) -> dict[str, str]:
-    """Write the tensors, and an index where one file is not enough. Returns the sha256 of each file.
+    """Write the tensors, and an index if one file is not enough. Returns the sha256 of each file.
 
-    Raises OSError where the disk does not take them, FewbitsError for a `max_shard_size` that is no size.
+    Raises:
+        OSError: The disk does not take them.
+        FewbitsError: `max_shard_size` is not a size.
     """
     sizes = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for name, tensor in tensors.items()}
-    try:
-        split = split_torch_state_dict_into_shards(
-            sizes, filename_pattern="model{suffix}.safetensors", max_shard_size=max_shard_size
-        )
-    except ValueError:
-        raise FewbitsError(f"max_shard_size is bytes, or a text such as '500MB' or '5GB', not {max_shard_size!r}") from None
+    split = split_torch_state_dict_into_shards(
+        sizes, filename_pattern="model{suffix}.safetensors", max_shard_size=shard_bytes(max_shard_size)
+    )
     for file, names in track(split.filename_to_tensors.items(), "saving", unit="file"):
         _write_file({name: _whole(tensors[name]) for name in names}, folder / file)
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return checksums.of_files(folder / file for file in split.filename_to_tensors)
+
+
+def shard_bytes(size: int | str) -> int:
+    """The bytes of a `max_shard_size`: a number, or a text such as '500MB', '1.5GB' or '2GiB'.
+
+    Raises:
+        FewbitsError: It is not a size, or less than one byte.
+    """
+    found = None if isinstance(size, bool) else _SIZE.fullmatch(str(size).strip())
+    nbytes = int(float(found["number"]) * _UNITS[(found["unit"] or "B").upper()]) if found else 0
+    if not 1 <= nbytes <= _LARGEST:
+        raise FewbitsError(f"max_shard_size is bytes, or a text such as '500MB' or '5GB', not {str(size)[:60]!r}")
+    return nbytes
 
 
 def fill(
@@ -68,12 +89,13 @@ def fill(
     tensor which is missing, unexpected or of another shape.
     """
     paths = list(paths)
+    guards = guard_names(model)
     have = headers.stored(paths)
     check(model, {name: tensor.shape for name, tensor in have.items()}, tied)
     check_dtypes(model, have)
     for path in paths:
         with headers.opened(path) as file:
-            for name in sorted(file.keys()):
+            for name in sorted(set(file.keys()) - guards):
                 _put(model, name, _as(headers.tensor(file, name, path), dtype, device))
     for again, first in tied.items():
         _share(model, again, first)
@@ -88,7 +110,10 @@ def check(model: nn.Module, have: Mapping[str, tuple[int, ...]], tied: Mapping[s
     for name in want:
         if name not in have and name not in tied:
             raise FewbitsError(f"tensor {name}: is missing from the saved files: was it saved from another model?")
+    guards = guard_names(model)
     for name, shape in have.items():
+        if name in guards and len(shape) == 1:
+            continue
         if name not in want:
             raise FewbitsError(f"tensor {name}: is in the saved files, but not in the model: is it another model?")
         if shape != want[name]:
@@ -117,6 +142,14 @@ def _both_float(*kinds: torch.dtype) -> bool:
 def stored(paths: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors in some files. Raises FewbitsError as `headers.stored` does."""
     return {name: tensor.shape for name, tensor in headers.stored(paths).items()}
+
+
+def read(paths: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors in some files, one at a time; a tensor is a view into its file."""
+    for path in paths:
+        with headers.opened(path) as file:
+            for name in sorted(file.keys()):
+                yield name, headers.tensor(file, name, path)
 
 
 def files_of(folder: Path) -> list[Path]:
