@@ -3,6 +3,8 @@
     FORMAT = KIND BITS [GRANULARITY] [z] [aBITS] [/META]
 
 `uint4g64` is 4 bits with a float zero point, one scale per 64 consecutive inputs, scale and zero in 16 bits.
+`uint4g64/f16e-20` stores each scale as an f16 number times 2**-20. Quantizing adds such an exponent to the format of a weight
+whose scales are too small for f16; no other weight has one.
 Nothing heavy is imported here, so that names can be checked before torch is loaded.
 """
 
@@ -22,12 +24,15 @@ WIDTHS: dict[str, tuple[int, ...]] = {
     "nf": (2, 3, 4),
     "fp": (4, 8),
 }
+MOST_EXPONENT = 126  # 2**-126 is the smallest normal number in f32
 META_BLOCK = 256  # values of a scale (or zero) that share one step and base under /q8
 EXAMPLES = "uint4g64, int8, uint3g32z, nf4g64/q8, int8a8"
 
 _GRAMMAR = re.compile(
     r"(?P<kind>[a-z]+?)(?P<bits>N)(?P<granularity>t|g(?P<group>N)(?P<out>o)?)?"
-    r"(?P<z>z)?(?:a(?P<act>N))?(?:/(?P<meta>\w+))?".replace("N", "0|[1-9][0-9]{0,8}")  # as it would be printed
+    r"(?P<z>z)?(?:a(?P<act>N))?(?:/(?P<meta>\w+?)(?:e-(?P<exponent>[1-9][0-9]{0,2}))?)?".replace(
+        "N", "0|[1-9][0-9]{0,8}"
+    )  # as it would be printed
 )
 
 
@@ -47,6 +52,7 @@ class Format:
     integer_zero: bool = False
     activation_bits: int | None = None
     meta: Meta = "f16"
+    exponent: int = 0  # scales are stored as f16 times 2**exponent
 
     def __post_init__(self) -> None:
         _check_names(self.kind, self.meta)
@@ -60,6 +66,8 @@ class Format:
             raise FewbitsError(f"'z' (integer zero point) goes with uint only, not with {self.kind}")
         if self.activation_bits not in (None, 8):
             raise FewbitsError(f"activations of {self.activation_bits} bits are not offered: a8")
+        if self.exponent and (self.meta != "f16" or not -MOST_EXPONENT <= self.exponent < 0):
+            raise FewbitsError(f"exponent e{self.exponent} of /{self.meta}: only /f16 takes one, from e-{MOST_EXPONENT} to e-1")
 
     @classmethod
     def parse(cls, text: str) -> "Format":
@@ -80,12 +88,14 @@ class Format:
             integer_zero=part["z"] is not None,
             activation_bits=int(part["act"]) if part["act"] else None,
             meta=cast(Meta, part["meta"] or "f16"),
+            exponent=-int(part["exponent"] or 0),
         )
 
     def __str__(self) -> str:
         grain = {"tensor": "t", "channel": "", "group": f"g{self.group}", "outgroup": f"g{self.group}o"}
         act = f"a{self.activation_bits}" if self.activation_bits else ""
-        meta = "" if self.meta == "f16" else f"/{self.meta}"
+        exponent = f"e{self.exponent}" if self.exponent else ""
+        meta = "" if self.meta == "f16" and not exponent else f"/{self.meta}{exponent}"
         return f"{self.kind}{self.bits}{grain[self.granularity]}{'z' * self.integer_zero}{act}{meta}"
 
     @property

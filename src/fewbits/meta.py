@@ -2,7 +2,8 @@
 
 Floats are held as the integers of their bits (f16 as int16, f32 as int32), in memory and on disk: nothing that casts the
 floats of a model (`model.half()`, a loader that was asked for another dtype) can then touch a scale by mistake.
-`/q8` stores 8-bit codes and, for every 256 of them, a step and a base in f32: value ~ base + code * step.
+`/q8` stores 8-bit codes and, for every 256 of them, a step and a base in f32: value ~ base + code * step. A scale of 0 (see
+`base.stores_zero_scales`) is exact: its block has base 0, and code 0 is used for it only.
 """
 
 from collections.abc import Mapping
@@ -58,11 +59,22 @@ def read(name: str, tensors: Mapping[str, Tensor], meta: Meta, at: Int[Tensor, "
     return codes[at].float() * step + base
 
 
+def times_power_of_two(name: str, tensors: Mapping[str, Tensor], meta: Meta, power: int) -> dict[str, Tensor]:
+    """The stored tensors with the values of one of them times 2**power: exact unless they leave the normal range."""
+    key, dtype = (f"{name}_steps", torch.float32) if meta == "q8" else (name, FLOATS[meta])
+    half = power // 2  # 2**power itself may be out of range
+    values = tensors[key].view(dtype) * 2.0**half * 2.0 ** (power - half)
+    return {**tensors, key: values.view(_BITS[dtype])}
+
+
 def _store_q8(name: str, values: Tensor) -> dict[str, Tensor]:
     short = -values.numel() % META_BLOCK
     blocks = torch.cat([values, values[-1:].expand(short)]).view(-1, META_BLOCK)
     low, high = blocks.aminmax(dim=1, keepdim=True)
     step = (high - low) / 255
-    codes = ((blocks - low) / step.where(step > 0, torch.ones_like(step))).round_().to(torch.uint8)
+    codes = ((blocks - low) / step.where(step > 0, torch.ones_like(step))).round_()
+    if name == "scale":
+        codes = codes.maximum(((low == 0) & (blocks > 0)).float())  # only a scale of 0 is read back as 0
+    codes = codes.to(torch.uint8)
     steps = torch.cat([step, low], dim=1).contiguous().view(torch.int32)
     return {f"{name}_codes": codes.view(-1)[: values.numel()].clone(), f"{name}_steps": steps}

@@ -4,7 +4,7 @@ Invariants, for a weight of `shape` seen as a matrix [rows, cols] (rows = shape[
 `format.block(rows, cols) = (r, c)`:
 
     codes:  uint8 [rows, cols], below 2**bits        stored: ceil(rows * cols * bits / 8) bytes
-    scale:  f32 [rows / r, cols / c], positive       stored as `format.meta` says
+    scale:  f32 [rows / r, cols / c], not negative   stored as `format.meta` says, over 2**format.exponent
     zero:   like scale (`uint`), or packed integers (`uint..z`), or none
     original ~ (codes - zero) * scale      with `int`: zero = 2**(bits-1)
     original ~ codebook[codes] * scale     for `nf` and `fp`
@@ -105,6 +105,8 @@ def read_scale(
 ) -> Float[Tensor, "..."]:
     """The stored scales, f32: the whole grid, or those at some flat positions."""
     values = meta.read("scale", tensors, format.meta, at)
+    if format.exponent:
+        values = values * 2.0**format.exponent
     return values.view(grid_shape(format, shape)) if at is None else values
 
 

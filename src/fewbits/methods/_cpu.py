@@ -20,7 +20,18 @@ from fewbits.formats import Format
 from fewbits.methods._affine import MOST_ZERO
 from fewbits.methods._grids import Grids
 from fewbits.methods._threads import one_thread_each
-from fewbits.methods.base import CHUNK, LEAST_F16, Fit, Method, check_finite, order_of, sample, store_fit
+from fewbits.methods.base import (
+    CHUNK,
+    LEAST_F16,
+    Fit,
+    Method,
+    check_finite,
+    divisors,
+    order_of,
+    sample,
+    store_fit,
+    stores_zero_scales,
+)
 from fewbits.pieces import packed_bytes
 from fewbits.solvers_cpu import Room, Rounding, Said
 from fewbits.tensor import QuantizedTensor, matrix_shape, read_scale, read_zero
@@ -42,7 +53,8 @@ def quantize(weight: Shaped[Tensor, "..."], format: Format, method: Method) -> Q
         if format.granularity == "tensor":
             check_finite(weight)
             return work.rounded(shape, method.fit(sample(work.matrix), format))
-        said = work.find(codes=format.meta != "q8")  # whose scales depend on one another
+        # The scales of q8 depend on one another, and a scale of 0 is no divisor: their codes are found later.
+        said = work.find(codes=format.meta != "q8" and not stores_zero_scales(format))
         if said.not_finite:
             check_finite(weight)  # raises, and says more
         fit = Fit(scale=work.scale, zero=work.zero)
@@ -106,7 +118,7 @@ class _Work:
         """All weights, rounded under the grids as they are stored."""
         grid = tuple(self.matrix.shape)
         tensors = store_fit(fit, self.format)
-        scale = read_scale(self.format, grid, tensors).reshape(-1).contiguous()
+        scale = divisors(read_scale(self.format, grid, tensors)).reshape(-1).contiguous()
         zero = read_zero(self.format, grid, tensors) if self.format.has_zero else None
         zero = None if zero is None else zero.reshape(-1).contiguous()
         stream, rounding = self.room_for_codes(), self.solving.rounding.settings(None)

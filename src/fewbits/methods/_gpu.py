@@ -19,7 +19,7 @@ from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.methods._affine import MOST_ZERO
 from fewbits.methods._grids import Grids
-from fewbits.methods.base import Fit, Method, check_finite, order_of, store_fit, to_groups
+from fewbits.methods.base import Fit, Method, check_finite, divisors, order_of, store_fit, stores_zero_scales, to_groups
 from fewbits.tensor import QuantizedTensor, matrix_shape, read_scale, read_zero
 
 
@@ -55,6 +55,11 @@ def checked_together() -> Iterator[_Later]:
             _check(later.formats[name], most)
         except FewbitsError as error:
             raise FewbitsError(f"layer {name or '(the model itself)'}: {error}") from None
+
+
+def checks_later() -> bool:
+    """Whether this is within `checked_together`."""
+    return _later.get() is not None
 
 
 def quantize(weight: Shaped[Tensor, "..."], format: Format, method: Method) -> QuantizedTensor | None:
@@ -101,10 +106,10 @@ def _stored(
     """Codes, scales and zero points as the format stores them."""
     order = order_of(format)
     scale, zero, kept, keep = found.scale, found.zero, {}, None
-    if format.meta == "q8":
+    if format.meta == "q8" or stores_zero_scales(format):
         kept = store_fit(Fit(scale=scale, zero=zero), format)
         grid = tuple(matrix.shape)
-        scale = read_scale(format, grid, kept).reshape(-1).contiguous()
+        scale = divisors(read_scale(format, grid, kept)).reshape(-1).contiguous()
         zero = read_zero(format, grid, kept).reshape(-1).contiguous() if format.has_zero else None  # type: ignore[union-attr]
     else:
         keep = (format.meta, found.stats, grids.least if format.meta == "f16" else 0.0)

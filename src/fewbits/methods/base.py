@@ -8,17 +8,19 @@ The weight is worked on in pieces of `CHUNK` values, so quantizing needs little 
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from fewbits import meta, solvers, solvers_cpu
 from fewbits.codebooks import codebook_of
 from fewbits.errors import FewbitsError
 from fewbits.formats import Format
+from fewbits.methods import _range
 from fewbits.methods._threads import ForEach, in_turn, one_thread_each
 from fewbits.packing import pack
 from fewbits.solvers import Order
@@ -27,6 +29,7 @@ from fewbits.tensor import QuantizedTensor, assemble, matrix_shape, read_scale, 
 CHUNK = 1 << 18  # weights worked on at a time: 1 MiB of f32, so that starting the operators costs little beside their work
 SAMPLE = 1 << 20  # most weights that the one scale of a whole tensor is fitted on
 LEAST_F16 = 2.0**-24  # the smallest f16 above 0
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 Span = tuple[slice, slice]
 
 
@@ -55,10 +58,48 @@ class Method(ABC):
     def quantize(self, weight: Float[Tensor, "..."], format: Format) -> QuantizedTensor:
         """Quantize a weight (its first axis is the outputs).
 
-        Raises FewbitsError for NaN or infinity, a scale that its type cannot hold, or a format that this method cannot
-        make; MisfitError for groups that do not divide.
+        The format of the result has an exponent, or bf16 scales, if f16 cannot hold the scales of this weight.
+
+        Raises FewbitsError for NaN or infinity, a scale that its type cannot hold, a weight that is not of a float dtype, or
+        a format that this method cannot make; MisfitError for groups that do not divide.
         """
         self.check(format)
+        check_dtype(weight)
+        if format.exponent:
+            return self._shifted(weight, format, -format.exponent)
+        made = self._made(weight, format)
+        if _gpu_checks_later(weight) or not self._needs_a_look(made):
+            return made
+        return self._made_to_fit(weight, made)
+
+    def _needs_a_look(self, made: QuantizedTensor) -> bool:
+        """Whether the scales of a result are so small or large that the weight may have to be quantized in another way."""
+        if made.format.meta == "f16":
+            return _range.looks_faint(made.tensors["scale"])
+        if made.format.meta == "q8" and _range.looks_coarse(made.format, made.tensors):
+            return True
+        return _range.shift_of(made.format, made.scale()) != 0
+
+    def _made_to_fit(self, weight: Float[Tensor, "..."], made: QuantizedTensor) -> QuantizedTensor:
+        """The result, or a better one for scales that its format cannot hold or that a search cannot work with."""
+        _range.check_size(weight.detach().abs().max().item())
+        spanning = _methods().get(_methods().default_for(made.format.kind))
+        scale = spanning.fit_matrix(weight.detach().reshape(matrix_shape(made.shape)), made.format).scale
+        format = _range.fitting(made.format, scale, made.tensors)
+        if format.exponent:
+            return self._shifted(weight, format, -format.exponent)
+        if shift := _range.shift_of(format, scale):
+            return self._shifted(weight, format, shift)
+        return made if format == made.format else self._made(weight, format)
+
+    def _shifted(self, weight: Float[Tensor, "..."], format: Format, power: int) -> QuantizedTensor:
+        """Quantize the weight times 2**power, and give its scales the inverse factor."""
+        check_finite(weight)
+        made = self._made(_range.scaled(weight, power), replace(format, exponent=0))
+        tensors = made.tensors if format.exponent else meta.times_power_of_two("scale", made.tensors, format.meta, -power)
+        return QuantizedTensor(format=format, shape=made.shape, tensors=tensors)
+
+    def _made(self, weight: Float[Tensor, "..."], format: Format) -> QuantizedTensor:
         if (made := self._compiled(weight.detach(), format)) is not None:
             return made
         check_finite(weight)
@@ -98,6 +139,27 @@ class Method(ABC):
         """Raise FewbitsError if this method cannot make the format."""
         if format.kind not in cls.kinds:
             raise FewbitsError(f"{cls.name()} cannot make {format}: it makes {', '.join(cls.kinds)}")
+
+
+def _methods() -> ModuleType:
+    from fewbits import methods  # whose modules build on this one
+
+    return methods
+
+
+def _gpu_checks_later(weight: Shaped[Tensor, "..."]) -> bool:
+    from fewbits.methods import _gpu
+
+    return weight.is_cuda and _gpu.checks_later()
+
+
+def check_dtype(weight: Shaped[Tensor, "..."]) -> None:
+    """Raise FewbitsError unless a weight is of a float dtype that numbers are computed in."""
+    if weight.dtype not in FLOATS:
+        raise FewbitsError(
+            f"its weight is {str(weight.dtype).removeprefix('torch.')}: only float32, float16, bfloat16 and float64 can be"
+            " quantized; start from the original model, or --skip this layer"
+        )
 
 
 def check_finite(weight: Shaped[Tensor, "..."]) -> None:
@@ -160,15 +222,36 @@ def join(fits: list[Fit]) -> Fit:
 
 def store_fit(fit: Fit, format: Format) -> dict[str, Tensor]:
     """Scales and zero points as the format stores them."""
-    scale = _fill(fit.scale)
+    scale, zero = _fill(fit.scale), fit.zero
     if format.meta == "f16":
         scale = scale.clamp(min=LEAST_F16)  # below it a scale would become 0 and kill its group
+    if stores_zero_scales(format):
+        scale = scale.where(fit.scale > 0, 0)
+        zero = None if zero is None else _fill_zeros(zero, fit.scale > 0)
     tensors = meta.store("scale", scale, format.meta)
-    if format.integer_zero and fit.zero is not None:
-        return tensors | {"zero": pack(fit.zero.to(torch.uint8), format.bits)}
-    if format.has_zero and fit.zero is not None:
-        return tensors | meta.store("zero", fit.zero, format.meta)
+    if format.integer_zero and zero is not None:
+        return tensors | {"zero": pack(zero.to(torch.uint8), format.bits)}
+    if format.has_zero and zero is not None:
+        return tensors | meta.store("zero", zero, format.meta)
     return tensors
+
+
+def stores_zero_scales(format: Format) -> bool:
+    """Whether a group of zeros is stored with a scale of 0, since no code of its grid need stand for exactly 0.
+
+    `int1` has the values -1/2 and 1/2; /q8 rounds the zero points of `uint`.
+    """
+    return (format.kind == "int" and format.bits == 1) or (format.has_zero and not format.integer_zero and format.meta == "q8")
+
+
+def divisors(scale: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Scales to divide by: 1 for the 0 of a group of zeros."""
+    return scale.where(scale > 0, 1)
+
+
+def _fill_zeros(zero: Float[Tensor, " n"], alive: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """A group of zeros gets a zero point in use, which does not widen the range of its /q8 block."""
+    return zero.where(alive, zero[alive].min()) if bool(alive.any()) else torch.zeros_like(zero)
 
 
 def _fill(scale: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -186,7 +269,7 @@ def encode_matrix(
     """Round every weight to the nearest code under the scales *as stored*."""
     rows, cols = matrix.shape
     r, c = format.block(rows, cols)
-    scale, zero = read_scale(format, (rows, cols), scales), read_zero(format, (rows, cols), scales)
+    scale, zero = divisors(read_scale(format, (rows, cols), scales)), read_zero(format, (rows, cols), scales)
     if format.granularity == "tensor":  # any cut will do: as if each row had the one scale
         r, scale, zero = 1, scale.expand(rows, 1), None if zero is None else zero.expand(rows, 1)
     codes = torch.empty(rows, cols, dtype=torch.uint8, device=matrix.device)
