@@ -1,6 +1,7 @@
 """A plan applied to a model: decide for every layer, check all that can be checked, then quantize in place."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 
 from fewbits import methods
 from fewbits.errors import FewbitsError, MisfitError
+from fewbits.finite import check_finite_model
 from fewbits.layers import QuantizedLayer, replacement_for
-from fewbits.methods._gpu import checked_together
-from fewbits.methods.base import check_finite
+from fewbits.methods._gpu import checked_together, not_together, unusual_on_gpu
+from fewbits.methods.base import check_dtype
 from fewbits.plan import Decision, OnMisfit, Plan, PlanLike
 from fewbits.progress import track
 from fewbits.roles import kept_by_default
@@ -28,17 +30,22 @@ def quantize(model: nn.Module, plan: PlanLike, *, skip: tuple[str, ...] = (), on
     kept. Needs little more memory than the model: each layer is replaced before the next is read.
 
     Raises FewbitsError, naming the layer, before anything is changed, for a bad scheme, a group that does not divide, a rule
-    that matches no layer, NaN or infinity; and for a scale that its type cannot hold.
+    that matches no layer, NaN or infinity outside skipped layers; and for a scale that its type cannot hold.
     """
     from fewbits.storage.live import settle  # here: storage builds on this module
 
     resolved = resolve(model, Plan.of(plan, skip=skip, on_misfit=on_misfit))
-    _check_weights({d.name: _weight(model, d.name) for d in resolved.decisions if d.scheme is not None})
+    quantized = {d.name: (_weight(model, d.name), d.scheme.format) for d in resolved.decisions if d.scheme is not None}
+    skipped = {d.name for d in resolved.decisions if d.scheme is None and d.why.startswith("rule ")}
+    check_finite_model(model, {name: weight for name, (weight, _) in quantized.items()}, skipped)
+    at_once = unusual_on_gpu(quantized)
     with checked_together() as later:
         for decision in track(resolved.decisions, "quantizing", unit="layer"):
             if decision.scheme is not None:
                 later.name = decision.name
-                model = _replace(model, decision, decision.scheme)
+                with not_together() if decision.name in at_once else nullcontext():
+                    model = _replace(model, decision, decision.scheme)
+    resolved = _as_made(model, resolved)
     setattr(model, _ATTRIBUTE, resolved)
     settle(model, resolved)
     return model
@@ -46,7 +53,25 @@ def quantize(model: nn.Module, plan: PlanLike, *, skip: tuple[str, ...] = (), on
 
 def plan_of(model: nn.Module) -> Plan | None:
     """The plan that the model was quantized by, with every decision; None for a model as it was trained."""
-    return getattr(model, _ATTRIBUTE, None)
+    plan = getattr(model, _ATTRIBUTE, None)
+    return None if plan is None else _as_made(model, plan)
+
+
+def _as_made(model: nn.Module, plan: Plan) -> Plan:
+    """The plan with the formats that its layers have: a weight may have needed other scales than its scheme has."""
+    layers = dict(model.named_modules(remove_duplicate=False))
+    made = tuple(_decision_as_made(d, layers.get(d.name)) for d in plan.decisions)
+    return plan if made == plan.decisions else replace(plan, decisions=made)
+
+
+def _decision_as_made(decision: Decision, layer: nn.Module | None) -> Decision:
+    if decision.scheme is None or not isinstance(layer, QuantizedLayer):
+        return decision
+    made, asked = layer.owner.scheme.format, decision.scheme.format
+    if made == asked or replace(made, meta=asked.meta, exponent=asked.exponent) != asked:
+        return decision  # as it is, or a layer of another scheme: `check_plan` refuses it
+    why = decision.why.partition("; scales")[0] + f"; scales do not fit /{asked.meta}"
+    return replace(decision, scheme=replace(decision.scheme, format=made), why=why)
 
 
 def resolve(model: nn.Module, plan: Plan) -> Plan:
@@ -93,6 +118,7 @@ def _fit(layer: nn.Module, scheme: Scheme, on_misfit: OnMisfit) -> tuple[Scheme 
             "its weight is computed at each call (pruning, weight_norm): make it permanent"
             " (torch.nn.utils.prune.remove, remove_weight_norm), or --skip this layer"
         )
+    check_dtype(layer.get_parameter("weight"))
     try:
         kind.check(layer, scheme)
     except MisfitError as misfit:
@@ -187,22 +213,6 @@ def _replace(model: nn.Module, decision: Decision, scheme: Scheme, *, empty: boo
         return new
     model.set_submodule(name, new)
     return model
-
-
-def _check_weights(weights: dict[str, Tensor]) -> None:
-    """Raise FewbitsError, naming the layer, for weights that are not loaded, NaN or infinite. A GPU is waited for once."""
-    there = {name: weight.detach() for name, weight in weights.items() if weight.is_cuda and weight.numel()}
-    most = nn.utils.get_total_norm(list(there.values()), float("inf"))  # some launches for all; NaN passes through it
-    fine = there if most.isfinite() else {}
-    for name, weight in weights.items():
-        if name not in fine:
-            _named(name, partial(_check_weight, weight))
-
-
-def _check_weight(weight: Tensor) -> None:
-    if weight.is_meta:
-        raise FewbitsError("its weights are not loaded (meta device): load the whole model first")
-    check_finite(weight)
 
 
 def _weight(model: nn.Module, name: str) -> Tensor:

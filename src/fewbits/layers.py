@@ -5,14 +5,18 @@ casting a model casts its bias and its kept layers and nothing else.
 """
 
 from abc import abstractmethod
-from typing import ClassVar, cast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from fewbits import layer_state
 from fewbits.errors import FewbitsError
+from fewbits.formats import Format
 from fewbits.pieces import pieces
 from fewbits.runtime import dispatch
 from fewbits.scheme import Scheme
@@ -74,15 +78,41 @@ class QuantizedLayer(nn.Module):
         return quantized.train(layer.training)
 
     def fill(self, quantized: QuantizedTensor) -> None:
-        """Take in codes and scales."""
+        """Store codes and scales, and take their format: it may have an exponent or bf16 scales where the scheme has f16.
+
+        Raises FewbitsError for a weight of another shape.
+        """
+        if quantized.shape != self.shape:
+            raise FewbitsError(f"a weight of shape {quantized.shape} does not fit a layer of shape {self.shape}")
+        dispatch.forget(self)
+        for name in layout(self.scheme.format, self.shape):
+            delattr(self, name)
+        self._take_format(quantized.format)
         for name, tensor in quantized.tensors.items():
             self.register_buffer(name, tensor)
+
+    def _take_format(self, format: Format) -> None:
+        self.scheme = replace(self.scheme, format=format)
 
     def tie(self, source: "QuantizedLayer") -> None:
         """Store nothing, use the other layer's weight."""
         for name in layout(self.scheme.format, self.shape):
             delattr(self, name)
         self._source = (source,)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        layer_state.mark(self, destination, prefix)
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Mapping[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
+        """Raises FewbitsError, even if the load is not strict, for tensors of another format."""
+        format = layer_state.format_to_load(self, state_dict, prefix, local_metadata)
+        if not self.tied:
+            self._take_format(format)
+            dispatch.forget(self)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args, **kwargs)
 
     @property
     def tied(self) -> bool:
@@ -96,8 +126,9 @@ class QuantizedLayer(nn.Module):
     @property
     def quantized(self) -> QuantizedTensor:
         owner = self.owner
-        tensors = {name: owner.get_buffer(name) for name in layout(self.scheme.format, self.shape)}
-        return QuantizedTensor(format=self.scheme.format, shape=self.shape, tensors=tensors)
+        format = owner.scheme.format
+        tensors = {name: owner.get_buffer(name) for name in layout(format, self.shape)}
+        return QuantizedTensor(format=format, shape=self.shape, tensors=tensors)
 
     @property
     def weight(self) -> Float[Tensor, "..."]:

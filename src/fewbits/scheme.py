@@ -8,7 +8,7 @@ from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Shaped
     from torch import Tensor
 
     from fewbits.tensor import QuantizedTensor
@@ -35,7 +35,7 @@ class Scheme:
     def __str__(self) -> str:
         return str(self.format) if self.format.is_codebook and self.method == "absmax" else f"{self.method}:{self.format}"
 
-    def quantize(self, weight: "Float[Tensor, '...']") -> "QuantizedTensor":
+    def quantize(self, weight: "Shaped[Tensor, '...']") -> "QuantizedTensor":
         """Quantize a weight whose first axis is the outputs."""
         return methods.get(self.method).quantize(weight, self.format)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from fewbits import meta, solvers, solvers_gpu
 from fewbits.errors import FewbitsError
 from fewbits.formats import Format
+from fewbits.methods import _range
 from fewbits.methods._affine import MOST_ZERO
 from fewbits.methods._grids import Grids
 from fewbits.methods.base import Fit, Method, check_finite, divisors, order_of, store_fit, stores_zero_scales, to_groups
@@ -55,6 +56,39 @@ def checked_together() -> Iterator[_Later]:
             _check(later.formats[name], most)
         except FewbitsError as error:
             raise FewbitsError(f"layer {name or '(the model itself)'}: {error}") from None
+
+
+@contextmanager
+def not_together() -> Iterator[None]:
+    """Within, a layer is waited for at once, though `checked_together` is around it."""
+    token = _later.set(None)
+    try:
+        yield
+    finally:
+        _later.reset(token)
+
+
+def unusual_on_gpu(weights: Mapping[str, tuple[Tensor, Format]]) -> set[str]:
+    """The names of the weights on a GPU whose scales may not fit their type: these cannot be checked together.
+
+    It takes some launches for each weight, and waits once.
+    """
+    ranges: dict[str, Tensor] = {}
+    for name, (weight, format) in weights.items():
+        if weight.is_cuda and weight.numel():
+            ranges[name] = _magnitudes(weight.detach(), format)
+    found = dict(zip(ranges, torch.stack([r.cpu() for r in ranges.values()]).tolist(), strict=True)) if ranges else {}
+    return {name for name, (least, most) in found.items() if _range.is_unusual(weights[name][1], least, most)}
+
+
+def _magnitudes(weight: Tensor, format: Format) -> Tensor:
+    """The smallest magnitude of a group above 0 (infinity if there is none), and the largest: [2], f32."""
+    matrix = weight.reshape(matrix_shape(tuple(weight.shape)))
+    r, c = format.block(*matrix.shape)
+    groups = matrix.reshape(-1, c) if r == 1 or format.granularity == "tensor" else matrix.view(-1, r, matrix.shape[1])
+    low, high = torch.aminmax(groups, dim=1)
+    most = torch.maximum(-low, high).float()
+    return torch.stack([most.where(most > 0, torch.inf).min(), most.max()])
 
 
 def checks_later() -> bool:

@@ -1,9 +1,9 @@
 """Weights whose scales their type cannot hold as they are: which power of two, or which other type, makes them fit.
 
-f16 has numbers from 2**-24 to 65504, and below 2**-14 they lose digits. A weight with a standard deviation of 1e-7 has 4-bit scales of
-about 3e-8. It is multiplied by a power of two, quantized as any other weight, and its format says by which (`/f16e-20`). If the
-scales of one weight differ by more than f16 can hold, they are stored as bf16, which has the range of f32 in the same two bytes. So are those of a /q8 block, whose common
-step is then too coarse for the smallest.
+f16 has numbers from 2**-24 to 65504, and below 2**-14 they lose digits. A weight with a standard deviation of 1e-7 has 4-bit
+scales of about 3e-8. It is multiplied by a power of two, quantized as any other weight, and its format says by which (`/f16e-20`).
+If the scales of one weight differ by more than f16 can hold, they are stored as bf16, which has the range of f32 in the same two
+bytes. So are those of a /q8 block whose common step is too coarse for the smallest.
 
 Scales in f32, bf16 and q8 have the range, but a search loses digits with very small or large weights. These are multiplied by a
 power of two as well, and their scales divided by it, which is exact.
@@ -48,13 +48,13 @@ def _coarse_zeros(format: Format, tensors: Mapping[str, Tensor]) -> bool:
 
 
 def _far_off(scale: Float[Tensor, " n"]) -> bool:
-    """Whether /q8 gives one of these scales back as less than a quarter or more than four times what it is."""
+    """Whether /q8 gives one of these scales back more than a quarter too large, or a fifth too small."""
     alive = scale > 0
     if not bool(alive.any()):
         return False
     filled = scale.where(alive, scale[alive].min())
     ratio = (meta.read("scale", meta.store("scale", filled, "q8"), "q8") / filled)[alive]
-    return bool(((ratio < 0.25) | (ratio > 4)).any())
+    return bool(((ratio < 0.8) | (ratio > 1.25)).any())
 
 
 def fitting(format: Format, scale: Float[Tensor, " n"], made: Mapping[str, Tensor]) -> Format:
@@ -76,7 +76,22 @@ def fitting(format: Format, scale: Float[Tensor, " n"], made: Mapping[str, Tenso
     return replace(format, exponent=-up) if up > 0 else format
 
 
-def shift_of(format: Format, scale: Float[Tensor, " n"]) -> int:
+def is_unusual(format: Format, least: float, most: float) -> bool:
+    """Whether the scales of a weight may not fit their type, by its groups' smallest magnitude above 0 and largest."""
+    if most == 0:
+        return False
+    if format.meta == "f16":
+        return least < 2 * FAINT * _peak(format)
+    far = not ORDINARY[0] < most / _peak(format) < ORDINARY[1] or not ORDINARY[0] < most < ORDINARY[1]
+    return far or (format.meta == "q8" and most > COARSE * 64 * least)
+
+
+def _peak(format: Format) -> float:
+    """The largest value that a code stands for, in scales, at most."""
+    return 448.0 if (format.kind, format.bits) == ("fp", 8) else float(format.levels)
+
+
+def shift_of(format: Format, scale: Float[Tensor, "..."]) -> int:
     """The power of two that brings the largest scale to about 1, if it is far from that and its type is not f16; else 0."""
     most = scale.max().item() if format.meta != "f16" else 0.0
     return 0 if most == 0 or ORDINARY[0] <= most <= ORDINARY[1] else -frexp(most)[1]

@@ -55,7 +55,7 @@ class Method(ABC):
     def fit(self, groups: Float[Tensor, "n k"], format: Format) -> Fit:
         """Find the parameters of n groups of k weights each."""
 
-    def quantize(self, weight: Float[Tensor, "..."], format: Format) -> QuantizedTensor:
+    def quantize(self, weight: Shaped[Tensor, "..."], format: Format) -> QuantizedTensor:
         """Quantize a weight (its first axis is the outputs).
 
         The format of the result has an exponent, or bf16 scales, if f16 cannot hold the scales of this weight.
@@ -65,6 +65,8 @@ class Method(ABC):
         """
         self.check(format)
         check_dtype(weight)
+        if weight.dtype == torch.float64 and weight.numel() and not weight.is_meta:
+            _range.check_size(weight.detach().abs().max().item())  # in f32 it could be 0
         if format.exponent:
             return self._shifted(weight, format, -format.exponent)
         made = self._made(weight, format)

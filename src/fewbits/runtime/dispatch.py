@@ -11,6 +11,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PREPARED = "_kernel_weight"  # attribute of a layer
 CPU = "fewbits.runtime.cpu"
+_MADE = (PREPARED, "_cpu_pack", "_cpu_table")  # attributes of a layer or its codes: what kernels made of its weight
 KERNELS: dict[str, tuple[str, ...]] = {  # modules by device type
     "cpu": () if os.environ.get("FEWBITS_KERNELS") == "0" else (CPU,),
     "cuda": ("fewbits.runtime.gpu",),
@@ -43,6 +45,20 @@ def rows(layer: "QuantizedLayer", ids: Int[Tensor, " n"]) -> Float[Tensor, "n co
         if answer is not None:
             return answer
     return None
+
+
+def forget(layer: "QuantizedLayer") -> None:
+    """Drop what kernels made of a layer's weight, which is about to change; its stored tensors are where the layer is again."""
+    if PREPARED in layer.__dict__:
+        for name, tensor in layer._buffers.items():
+            if tensor is not None and tensor.device != layer.like.device:
+                back = torch.empty_like(tensor, device=layer.like.device) if tensor.is_meta else tensor.to(layer.like.device)
+                layer._buffers[name] = back
+    codes = layer._buffers.get("codes")
+    for holder in (layer, codes):
+        for name in _MADE:
+            if holder is not None and name in holder.__dict__:
+                delattr(holder, name)
 
 
 def prepared(layer: "QuantizedLayer") -> "KernelWeight | None":

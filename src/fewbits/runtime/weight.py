@@ -14,6 +14,8 @@ from fewbits.tensor import QuantizedTensor, matrix_shape
 
 WHOLE_ROW = 20  # group_shift where a row has one scale
 _GROUPS = tuple(TILE_COLS << i for i in range(8))
+_SCALE_ERROR = 2.0**-10  # relative; a normal f16 number has half of it
+_ZERO_ERROR = 2.0**-4  # in codes
 NF4 = 104  # kind of a codebook of 16 values; other kinds are their number of bits
 
 
@@ -83,11 +85,11 @@ def supports(format: Format, shape: tuple[int, ...]) -> str | None:
 
 
 def repack(weight: QuantizedTensor) -> KernelWeight | None:
-    """Rearrange a stored weight; None where a scale or zero point has no f16 value."""
+    """Rearrange a stored weight; None if f16 would change a scale or zero point by more than what rounding to it costs."""
     rows, cols = matrix_shape(weight.shape)
     scale, zero = weight.scale(), weight.zero()
     zero = torch.zeros_like(scale) if zero is None else zero
-    if not (_fits_f16(scale) and _fits_f16(zero)):
+    if not (_rounds_to_f16(scale, scale * _SCALE_ERROR) and _rounds_to_f16(zero, torch.full_like(zero, _ZERO_ERROR))):
         return None
     scale, zero = (v.expand(rows, -1) if v.shape[0] == 1 else v for v in (scale, zero))
     groups = scale.shape[1]
@@ -103,5 +105,6 @@ def repack(weight: QuantizedTensor) -> KernelWeight | None:
     )
 
 
-def _fits_f16(values: Tensor) -> bool:
-    return bool((values.abs() < 65504).all())
+def _rounds_to_f16(values: Tensor, most: Tensor) -> bool:
+    """Whether f16 holds every value with no more than this error; neither infinity nor, for a small scale, 0."""
+    return bool(((values.half().float() - values).abs() <= most).all())

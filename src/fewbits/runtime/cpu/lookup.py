@@ -98,7 +98,7 @@ def _looked_up(held: _Held, ids: Int[Tensor, " n"]) -> Float[Tensor, "n cols"] |
 
 def _held(weight: QuantizedTensor) -> _Held:
     tensors = tuple((name, t, t.data_ptr()) for name, t in weight.tensors.items())
-    if not library.available() or not all(t.is_cpu and t.is_contiguous() for _, t, _ in tensors):
+    if weight.format.exponent or not library.available() or not all(t.is_cpu and t.is_contiguous() for _, t, _ in tensors):
         return _Held(tensors=(), book=None, table=_Table())
     format, (height, width) = weight.format, matrix_shape(weight.shape)
     book = codebook(format.kind, format.bits) if format.is_codebook else None

@@ -2,8 +2,8 @@
 
 Codes are padded to 16 outputs and 32 (or 64) inputs; beyond that they take the bytes that they are stored in. Scales and zero
 points are put in the order in which they are read, in the type that they are stored in: behind the codes of their group where
-that leaves the next ones aligned, so that memory is read in one stream. Two types become wider: `/q8` meta is held as f32, and
-integer zero points (`z`) take a byte each.
+that leaves the next ones aligned, so that memory is read in one stream. Three types become wider: `/q8` meta is held as f32,
+scales with an exponent too, and integer zero points (`z`) take a byte each.
 """
 
 import ctypes
@@ -98,7 +98,7 @@ def assemble(
         bits=format.bits,
         group=group,
         block=2 * CHUNK if group % (2 * CHUNK) == 0 else CHUNK,
-        scale_type=_TYPES[format.meta],
+        scale_type=library.F32 if format.exponent else _TYPES[format.meta],
         zero_type=library.NONE if zero is None else library.U8 if format.integer_zero else _TYPES[format.meta],
         zero_value=0.0 if format.has_zero or format.is_codebook else format.implicit_zero,
         is_codebook=int(format.is_codebook),
@@ -168,6 +168,8 @@ def _stride(scales: Shaped[Tensor, "tiles groups 16"]) -> int:
 
 
 def _scale(tensor: QuantizedTensor) -> Tensor:
+    if tensor.format.exponent:  # the kernels know no exponent: its scales are held as f32
+        return _interleaved(tensor.scale().reshape(-1).view(torch.int32), tensor)
     return _interleaved(_stored(tensor, "scale"), tensor)
 
 
