@@ -11,6 +11,7 @@ from typing import Any
 
 from fewbits.errors import FewbitsError, shown
 from fewbits.files import check_folder, read_object
+from fewbits.shards import INDEX, SINGLE
 
 CONFIG = "config.json"
 MOST_LAYERS = 4096  # the deepest published models have 1,000
@@ -46,7 +47,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def check_sizes(config: Mapping[str, Any]) -> None:
+def check_sizes(config: Mapping[Any, Any]) -> None:
     """Raise FewbitsError for a number of layers, or a size, that no model has."""
     for key, value in _numbers(config):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -61,7 +62,7 @@ def check_sizes(config: Mapping[str, Any]) -> None:
         raise FewbitsError("num_hidden_layers is 0: a model without layers: was the file changed?")
 
 
-def check_references(config: Mapping[str, Any]) -> None:
+def check_references(config: Mapping[Any, Any]) -> None:
     """Raise FewbitsError for an entry that makes a library fetch code or weights from elsewhere.
 
     A folder is to be complete: only what the user names is fetched from the hub, and only its own code is ever run, if the
@@ -79,11 +80,18 @@ def check_references(config: Mapping[str, Any]) -> None:
             raise FewbitsError(f"{key} is {shown(value)}: weights of a backbone are not fetched: set it to false")
         if key == "model_args" and isinstance(value, Mapping) and (found := sorted(_WEIGHTS_FROM & value.keys())):
             raise FewbitsError(f"model_args has {found[0]}: a model's weights are those of its own folder: remove this entry")
+        if key == "transformers_weights" and value not in (None, SINGLE, INDEX) and not _is_marker(value):
+            raise FewbitsError(f"transformers_weights names other weights, {shown(value)}: remove this entry")
         if key == "architecture" and isinstance(value, str) and (":" in value or "/" in value):
             raise FewbitsError(f"architecture is {shown(value)}: a name of timm's is wanted, without a source before it")
 
 
-def _check_types(config: Mapping[str, Any]) -> None:
+def _is_marker(value: Any) -> bool:
+    """Whether it is the sentence for readers without fewbits (see storage/marker.py), which is taken out."""
+    return isinstance(value, str) and value.startswith("this model was quantized by fewbits:")
+
+
+def _check_types(config: Mapping[Any, Any]) -> None:
     for key, kind in _TYPES.items():
         value = config.get(key)
         if value is not None and not isinstance(value, kind):
@@ -96,7 +104,7 @@ def _check_types(config: Mapping[str, Any]) -> None:
 _NAMES = {list: "array", str: "string", dict: "object"}
 
 
-def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _numbers(config: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in _entries(config):
         if isinstance(value, list) and ("depth" in key or key.startswith("num_")):
             yield from ((key, each) for each in value)
@@ -104,10 +112,10 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _entries(config: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     """Every key and value, of the configurations inside it too; `files.read_json` has bounded the depth."""
     for key, value in config.items():
-        yield key, value
+        yield str(key), value  # in memory, `id2label` has whole numbers
         if isinstance(value, Mapping) and key != "quantization_config":
             yield from _entries(value)
         elif isinstance(value, list):

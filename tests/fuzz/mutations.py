@@ -250,6 +250,7 @@ def refer(folder: Path, random: Random) -> str:
         {"architecture": f"hf-hub:{EVIL}"}, {"model_args": {"checkpoint_path": "evil.pth"}}, {"model_args": {"pretrained": True}},
         {"pretrained_cfg": {"source": "hf-hub", "hf_hub_id": EVIL, "url": "https://127.0.0.1:9/x"}}, {"architectures": ["pipeline"]},
         {"backbone": EVIL, "use_pretrained_backbone": True}, {"architectures": ["AutoConfig"]}, {"architectures": ["logging"]},
+        {"transformers_weights": "../outside.safetensors"}, {"transformers_weights": "decoy.safetensors"},
         {"quantization_config": {"quant_method": "fewbits"}}, {"quantization_config": {"quant_method": "gptq", "bits": 4}},
         {"architectures": []}, {"dtype": "load"}, {"torch_dtype": "float16"}, {"model_type": "timm_wrapper", "architecture": EVIL},
     ))  # fmt: skip

@@ -22,11 +22,13 @@ def snapshot(
     only: tuple[str, ...],
     leave: tuple[str, ...] = (),
     instead: str,
+    cached_only: bool = False,
 ) -> Path:
     """The folder of the cache that holds a repository's files, downloaded where they are not there yet.
 
     `only` and `leave` are globs on file names. A machine without network gets what is in the cache. `instead` tells the user
-    what to do where the hub cannot be reached. Raises FewbitsError for that, and for repositories that are unknown, private
+    what to do where the hub cannot be reached. With `cached_only` nothing is
+    downloaded. Raises FewbitsError for that, and for repositories that are unknown, private
     or gated. The last part of the folder's name is the commit.
     """
     import huggingface_hub
@@ -34,9 +36,16 @@ def snapshot(
     with _progress_on_terminals_only():
         try:
             found = huggingface_hub.snapshot_download(
-                repo, repo_type=kind, revision=revision, allow_patterns=[*only], ignore_patterns=[*leave]
+                repo,
+                repo_type=kind,
+                revision=revision,
+                allow_patterns=[*only],
+                ignore_patterns=[*leave],
+                local_files_only=cached_only,
             )
         except Exception as error:
+            if cached_only:
+                raise FewbitsError(f"{repo} is not in the local cache: {instead}") from error
             raise FewbitsError(explain(error, repo, kind=kind, revision=revision, instead=instead)) from error
     return Path(found)
 

@@ -49,7 +49,9 @@ class ImageProcessor:
         from transformers import AutoImageProcessor
 
         try:
-            return AutoImageProcessor.from_pretrained(self.folder, backend="pil", local_files_only=True).to_dict()
+            return AutoImageProcessor.from_pretrained(
+                self.folder, backend="pil", local_files_only=True, trust_remote_code=False
+            ).to_dict()
         except ImportError:
             raise FewbitsError(f"{self.folder}: its {FILE} leaves settings out; to fill them in: pip install pillow") from None
         except Exception as error:  # of any type: the settings may hold anything

@@ -87,13 +87,20 @@ def _find_references(entries: list[Entry], schemes: int, settings: Settings) -> 
             continue
         try:
             if name not in known:
-                known[name] = Remembered(entry_of(_load(name, settings), settings).model)
+                known[name] = Remembered(entry_of(_reference(name, entry, settings), settings).model)
         except FewbitsError as error:
             if settings.reference:
                 raise
             entry.notes.append(f"{entry.loaded.name}: no kl and top1, since its original is not to be had: {error}")
         else:
             entry.reference = known[name]
+
+
+def _reference(name: str, entry: Entry, settings: Settings) -> Loaded:
+    """A reference that the user named is loaded as any model; one that a saved folder names, without download or code."""
+    if settings.reference is None and entry.loaded.folder is not None and name == original_of(entry.loaded.folder):
+        return models.load_original(name, classes=settings.classes, device=settings.device)
+    return _load(name, settings)
 
 
 def _original(entry: Entry, base: Entry | None) -> str | None:

@@ -83,7 +83,7 @@ def _original(source: str | None, name: str) -> tuple[Tensor | None, tuple[str, 
     if source is None:
         return None, ("the original is not known: what is shown are the stored weights, without their errors",)
     try:
-        return _matrix(models.load(source).model.get_submodule(name)), ()
+        return _matrix(models.load_original(source).model.get_submodule(name)), ()
     except (FewbitsError, AttributeError) as error:
         return None, (f"the original is not to be had ({error}): what is shown are the stored weights, without their errors",)
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fewbits.models.loaded import Loaded
-    from fewbits.models.loading import load, shapes
+    from fewbits.models.loading import load, load_original, shapes
 
-_PUBLIC = {"load": "fewbits.models.loading", "Loaded": "fewbits.models.loaded", "shapes": "fewbits.models.loading"}
+_LOADING = "fewbits.models.loading"
+_PUBLIC = {"load": _LOADING, "load_original": _LOADING, "Loaded": "fewbits.models.loaded", "shapes": _LOADING}
 
-__all__ = ["Loaded", "load", "shapes"]
+__all__ = ["Loaded", "load", "load_original", "shapes"]
 
 
 def __getattr__(name: str) -> Any:

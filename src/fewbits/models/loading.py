@@ -12,6 +12,7 @@ from fewbits.data.hub import snapshot
 from fewbits.data.processor import ImageProcessor
 from fewbits.errors import FewbitsError
 from fewbits.models import configuration, timm_model
+from fewbits.models.bounded import UNSEEN, bounded
 from fewbits.models.loaded import Loaded, Task
 from fewbits.models.names import Name, resolve
 from fewbits.models.options import Options, parse_device, parse_dtype
@@ -52,12 +53,30 @@ def load(
     )
     if classes is not None and classes < 1:
         raise FewbitsError(f"a classifier of {classes} classes makes no sense")
+    return _load(name, options)
+
+
+def _load(name: str | Path, options: Options) -> Loaded:
     found = resolve(name)
     if found.kind == "timm":
         model = timm_model.load(found.text, options)
         return _timm(model, name=str(name), source=f"timm/{found.text}")
     folder = found.folder or _fetch(found, options)
     return replace(_from_folder(folder, options, called=str(name)), name=str(name), source=_source(found, folder))
+
+
+def load_original(source: str, *, classes: int | None = None, device: str | torch.device = "cpu") -> Loaded:
+    """Load the model that a saved folder names as its original.
+
+    The folder may come from anywhere, so its word is not the user's: nothing is downloaded and no code is run for it.
+
+    Raises:
+        FewbitsError: As `load` does; and if the original is on the hub and not in the local cache.
+    """
+    try:
+        return _load(source, Options(device=parse_device(device), classes=classes, cached_only=True))
+    except FewbitsError as error:
+        raise FewbitsError(f"{error}; name it yourself to have it fetched (--reference {source})") from error
 
 
 def describe(
@@ -120,7 +139,8 @@ def shapes(name: str | Path, *, trust_remote_code: bool = False, classes: int | 
     found = resolve(name)
     if found.kind != "timm" and classes is None:
         options = Options(trust_remote_code=trust_remote_code, weights=False)
-        outline = outline_of(configuration.read_config(found.folder or _fetch(found, options)))
+        with bounded(UNSEEN):
+            outline = outline_of(configuration.read_config(found.folder or _fetch(found, options)))
         if outline is not None:
             return outline
     return load(name, weights=False, trust_remote_code=trust_remote_code, classes=classes).model
@@ -133,7 +153,14 @@ def _fetch(found: Name, options: Options) -> Path:
         only = (*only, "*.py")
     instead = "give a local folder with config.json and safetensors instead of the hub id"
     try:
-        return snapshot(found.text, revision=found.revision, only=only, leave=_LEAVE, instead=instead)
+        return snapshot(
+            found.text,
+            revision=found.revision,
+            only=only,
+            leave=_LEAVE,
+            instead=instead,
+            cached_only=options.cached_only,
+        )
     except FewbitsError as error:
         raise FewbitsError(f"there is no folder '{found.text}' here, and {error}") from error
 

@@ -16,13 +16,17 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """`dtype` None is as stored; `classes` None is as the model has them; without `weights` the model is on the meta device."""
+    """`dtype` None is as stored, `classes` None as the model has them.
+
+    Without `weights` the model is on the meta device. With `cached_only` nothing is downloaded.
+    """
 
     dtype: torch.dtype | None = None
     device: torch.device = CPU
     trust_remote_code: bool = False
     classes: int | None = None
     weights: bool = True
+    cached_only: bool = False
 
 
 def parse_dtype(dtype: str | torch.dtype) -> torch.dtype | None:

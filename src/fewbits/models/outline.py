@@ -25,7 +25,15 @@ def outline_of(config: Config) -> nn.Module | None:
     try:
         with torch.device("meta"):
             return build(config).to(dtype).eval()
-    except (KeyError, TypeError, RuntimeError, ZeroDivisionError):  # incomplete or odd: transformers says what is wrong
+    except (
+        KeyError,
+        TypeError,
+        RuntimeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        MemoryError,
+    ):  # incomplete or odd: transformers says what is wrong
         return None
 
 

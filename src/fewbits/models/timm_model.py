@@ -16,6 +16,7 @@ from fewbits.data.names import did_you_mean, near, one_line
 from fewbits.data.prepare import HALF_EVEN, RESAMPLING
 from fewbits.data.processor import ImageProcessor
 from fewbits.errors import FewbitsError
+from fewbits.models.boundary import library
 from fewbits.models.bounded import Bound, bounded
 from fewbits.models.options import Options
 from fewbits.models.quiet import quietly
@@ -40,7 +41,7 @@ def load(name: str, options: Options) -> nn.Module:
     if not options.weights:
         return _create(timm, name, options, {})
     cfg = timm.get_pretrained_cfg(name)
-    file = _fetch(name, cfg)
+    file = _fetch(name, cfg, cached_only=options.cached_only)
     if options.classes not in (None, cfg.num_classes):
         _log.warning(
             "timm/%s: warning: its weights are for %s classes; the head for %s is random",
@@ -141,7 +142,7 @@ def _check_name(timm: ModuleType, name: str) -> None:
         raise FewbitsError(f"timm/{bare} has no weights '{tag}': {', '.join(tags) or 'none at all'}")
 
 
-def _fetch(name: str, cfg: Any) -> Path:
+def _fetch(name: str, cfg: Any, *, cached_only: bool) -> Path:
     """The weights of a timm model, in safetensors, from the hub."""
     if cfg is None or not cfg.hf_hub_id:
         raise FewbitsError(f"timm/{name}: timm has no weights for it on the hub: give a folder in its format")
@@ -149,6 +150,7 @@ def _fetch(name: str, cfg: Any) -> Path:
         cfg.hf_hub_id,
         only=("config.json", "*.safetensors"),
         instead=f"give a local folder with config.json and {SINGLE} instead of timm/{name}",
+        cached_only=cached_only,
     )
     check_weights(folder)
     return folder / SINGLE
@@ -158,9 +160,7 @@ def _create(timm: ModuleType, name: str, options: Options, extra: dict[str, Any]
     if options.classes is not None:
         extra = {**extra, "num_classes": options.classes}
     place = options.device if options.weights else torch.device("meta")
-    try:
-        with quietly(), torch.device("cpu" if options.weights else "meta"):
-            model = timm.create_model(name, **{k: v for k, v in extra.items() if v is not None})
-    except Exception as error:  # of any type: the model's own code
-        raise FewbitsError(f"timm/{name}: timm {timm.__version__} cannot build it: {one_line(error)}") from error
+    where = torch.device("cpu" if options.weights else "meta")
+    with quietly(), library(f"timm/{name}: timm {timm.__version__} cannot build it"), where:
+        model = timm.create_model(name, **{k: v for k, v in extra.items() if v is not None})
     return model.to(place, options.dtype).eval()

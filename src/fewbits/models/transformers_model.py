@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fewbits.data.names import one_line
 from fewbits.errors import FewbitsError
+from fewbits.models.boundary import library
 from fewbits.models.bounded import UNSEEN, Bound, bounded
 from fewbits.models.configuration import check_code, check_original, task_of
 from fewbits.models.loaded import Task
@@ -66,29 +66,22 @@ def _auto_class(task: Task) -> Any:
 
 
 def _configuration(folder: Path, options: Options, called: str) -> Any:
-    try:
+    with library(f"{called}: transformers cannot use its config.json"):
         return transformers().AutoConfig.from_pretrained(
             folder, trust_remote_code=options.trust_remote_code, local_files_only=True
         )
-    except Exception as error:  # of any type: configurations check themselves in many ways
-        raise FewbitsError(f"{called}: transformers cannot use its config.json: {one_line(error)}") from error
 
 
 def _without_weights(auto: Any, settings: Any, options: Options, called: str) -> nn.Module:
     dtype = options.dtype or getattr(settings, "dtype", None) or torch.float32
-    try:
-        with torch.device("meta"):
-            model = auto.from_config(settings, dtype=dtype, trust_remote_code=options.trust_remote_code)
-    except FewbitsError:
-        raise
-    except Exception as error:  # of any type: the model's own code
-        raise FewbitsError(f"{called}: transformers cannot build it from its config.json: {one_line(error)}") from error
-    model.tie_weights()
+    with library(f"{called}: transformers cannot build it from its config.json"), torch.device("meta"):
+        model = auto.from_config(settings, dtype=dtype, trust_remote_code=options.trust_remote_code)
+        model.tie_weights()
     return model.eval()
 
 
 def _filled(auto: Any, folder: Path, settings: Any, options: Options, called: str) -> tuple[nn.Module, Mapping[str, Any]]:
-    try:
+    with library(f"{called}: transformers cannot load it"):
         return auto.from_pretrained(
             folder,
             config=settings,
@@ -99,10 +92,6 @@ def _filled(auto: Any, folder: Path, settings: Any, options: Options, called: st
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported, and refused below with their names
         )
-    except FewbitsError:
-        raise
-    except Exception as error:  # of any type: the model's own code, and transformers' conversions
-        raise FewbitsError(f"{called}: transformers cannot load it: {one_line(error)}") from error
 
 
 def _check_report(report: Mapping[str, Any], called: str) -> None:

@@ -15,6 +15,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING, register_quanti
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from fewbits import configs
 from fewbits.apply import plan_of, quantize, rebuild
 from fewbits.errors import FewbitsError, shown
 from fewbits.layers import QuantizedLayer
@@ -87,12 +88,13 @@ class FewbitsQuantizer(HfQuantizer):
             raise FewbitsError(f"device_map={device_map!r}: a model is quantized on one device: save it first, then load it so")
 
     def update_attn_implementation(self, config: Any) -> Any:
-        """Called with the configuration before the weight files are looked for: from transformers 5.1 on."""
+        """Check the configuration, before a model is built and weight files are looked for (transformers 5.1 and later)."""
+        configs.check_sizes(config.to_dict())
         return marker.unmark_config(config)
 
     def update_tp_plan(self, config: Any) -> Any:
         """The same, for transformers 5.0."""
-        return marker.unmark_config(config)
+        return self.update_attn_implementation(config)
 
     def get_state_dict_and_metadata(self, model: nn.Module) -> Any:
         """What `save_pretrained` writes: the model's state and the guards (see marker.py). Shared memory would be dropped."""

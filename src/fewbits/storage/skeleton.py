@@ -13,6 +13,7 @@ from fewbits.data.names import one_line
 from fewbits.errors import FewbitsError, printable, shown
 from fewbits.layers import QuantizedLayer, replacement_for
 from fewbits.models import timm_model
+from fewbits.models.boundary import library
 from fewbits.models.bounded import Bound, bounded
 from fewbits.models.quiet import quietly, transformers
 from fewbits.plan import Plan
@@ -39,15 +40,13 @@ def build_timm(folder: Path, bound: Bound) -> nn.Module:
         return timm.create_model(what, pretrained=False, pretrained_cfg=cfg, **arguments)
 
     try:
-        with quietly():
+        with quietly(), library(f"timm {timm.__version__} cannot build its {shown(what)}"):
             with bounded(bound), torch.device("meta"):
                 build()
             with _large_weights_on_meta():
                 return build()
     except FewbitsError as error:
-        raise FewbitsError(f"{folder}: {error}") from None
-    except Exception as error:  # of any type: the model's own code
-        raise FewbitsError(f"{folder}: timm {timm.__version__} cannot build its {shown(what)}: {one_line(error)}") from error
+        raise FewbitsError(f"{folder}: {error}") from error.__cause__
 
 
 def transformers_model(
@@ -67,9 +66,11 @@ def transformers_model(
     with quietly():
         kind = kind or _class_of(folder, trusted=trust_remote_code)
         config = unmark_config(_config_of(folder, kind))
+        vars(config).pop("transformers_weights", None)  # the name of another file
+        _check_dtype(folder, config, manifest)
         config.quantization_config = manifest.to_dict() | {"checked": Checked}
         try:
-            with bounded(bound):
+            with bounded(bound), library("transformers cannot load it"):
                 model, report = kind.from_pretrained(
                     folder,
                     config=config,
@@ -80,11 +81,18 @@ def transformers_model(
                     ignore_mismatched_sizes=True,
                 )
         except FewbitsError as error:
-            raise FewbitsError(f"{folder}: {error}{_versions(folder)}") from None
-        except Exception as error:  # of any type: the model's own code
-            raise FewbitsError(f"{folder}: transformers cannot load it: {one_line(error)}") from error
+            raise FewbitsError(f"{folder}: {error}{_versions(folder)}") from error.__cause__
     _check_report(folder, report)
     return model
+
+
+def _check_dtype(folder: Path, config: Any, manifest: Manifest) -> None:
+    have = str(getattr(config, "dtype", None) or manifest.dtype).removeprefix("torch.")
+    if have != manifest.dtype:
+        raise FewbitsError(
+            f"{folder}: config.json says dtype {printable(have, 80)}, its quantization_config {printable(manifest.dtype, 80)}:"
+            " was it changed? load(folder, dtype=...) casts"
+        )
 
 
 def _class_of(folder: Path, *, trusted: bool) -> Any:
@@ -114,10 +122,8 @@ def _class_of(folder: Path, *, trusted: bool) -> Any:
 
 
 def _config_of(folder: Path, kind: Any) -> Any:
-    try:
+    with library(f"{folder}: transformers cannot use its config.json"):
         return kind.config_class.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # of any type: configurations check themselves in many ways
-        raise FewbitsError(f"{folder}: transformers cannot use its config.json: {one_line(error)}") from error
 
 
 def _versions(folder: Path) -> str:
