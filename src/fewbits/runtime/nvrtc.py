@@ -5,9 +5,7 @@ Compiled code is kept on disk by the content that made it (source, options, GPU,
 
 import ctypes
 import hashlib
-import os
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fewbits import cache as cache_files
 from fewbits.errors import FewbitsError
 
 COOPERATIVE, OVERLAPPED = 2, 6  # CUlaunchAttributeID: all blocks resident; may start before the kernel before it has ended
@@ -139,12 +138,6 @@ def encode_tensor_map(*arguments: object) -> None:
     _check(_driver().cuTensorMapEncodeTiled(*arguments), "describing a matrix")
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels and tuned choices are kept: $FEWBITS_CACHE, or fewbits in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("FEWBITS_CACHE") or Path(base) / "fewbits")
-
-
 def _source(names: tuple[str, ...]) -> str:
     folder = files("fewbits.runtime") / "cuda"
     return "\n".join((folder / name).read_text() for name in names)
@@ -154,14 +147,11 @@ def _compiled(source: str, defines: Defines, capability: tuple[int, int]) -> byt
     arch = f"{capability[0]}{capability[1]}" + ("a" if capability[0] >= 9 else "")
     options = [f"--gpu-architecture=sm_{arch}", "--std=c++17", "-default-device", *(f"-D{k}={v}" for k, v in defines)]
     key = hashlib.sha256("\0".join([source, *options, _version()]).encode()).hexdigest()[:32]
-    path = cache_folder() / f"{key}.cubin"
-    if path.is_file():
-        return path.read_bytes()
+    path = cache_files.folder(f"{key}.cubin")
+    if (known := cache_files.read(path)) is not None:
+        return known
     code = _compile(source, options)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-    part.write_bytes(code)
-    part.replace(path)
+    cache_files.write(path, code)
     return code
 
 

@@ -36,7 +36,8 @@ def store_of(files: list[Path], options: dict[str, Any]) -> Store:
     """Where the answer to a question is kept. `files` are all that is read (folders with what is in them)."""
     where = [machine.cpu_name(), machine.usable_threads(), platform.python_version()]
     question = json.dumps([_stamps(files), options, code_digest(), where], default=str)
-    return Store(cache_folder() / "asked" / hashlib.sha256(question.encode()).hexdigest()[:24])
+    place = cache_folder()
+    return Store(None if place is None else place / "asked" / hashlib.sha256(question.encode()).hexdigest()[:24])
 
 
 def _stamps(files: list[Path]) -> list[tuple[object, ...]]:

@@ -5,15 +5,12 @@ code came to.
 """
 
 import hashlib
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fewbits import cache as cache_files
 from fewbits import strictjson
-from fewbits.errors import FewbitsError
-from fewbits.whole import write_whole
 
 VERSION = 8  # of the figures: raise it when the same names would come to other numbers
 
@@ -25,7 +22,6 @@ class Store:
         self.folder = folder
         self._known: dict[str, Any] = {}
         self.made = 0
-        self._broken = False
 
     def get(self, key: str, make: Callable[[], Any]) -> Any:
         """What is stored under the key, or what `make` returns, which is stored."""
@@ -62,23 +58,17 @@ class Store:
         return item.get("value") if isinstance(item, dict) and item.get("key") == key else None
 
     def _write(self, key: str, value: Any) -> None:
-        """Keep a value. A folder that cannot be written is said once; what is known stays in memory."""
-        path = self._path(key)
-        if path is None or self._broken:
-            return
-        try:
-            write_whole(path, strictjson.dumps({"key": key, "value": value}))
-        except FewbitsError as error:
-            self._broken = True
-            print(f"measurements are not kept: {error}", file=sys.stderr)
+        """Keep a value. A folder that cannot be written is said once in a process; what is known stays in memory."""
+        cache_files.write(self._path(key), strictjson.dumps({"key": key, "value": value}).encode())
 
 
 def store_for(*parts: str, cache: Path | None = None) -> Store:
     """The store of what these parts (hashes of model and data, settings) name, under the user's cache folder."""
     name = hashlib.sha256("\n".join((str(VERSION), *parts)).encode()).hexdigest()[:24]
-    return Store((cache or cache_folder()) / name)
+    base = cache or cache_folder()
+    return Store(None if base is None else base / name)
 
 
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/fewbits/search`, or the same under ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fewbits" / "search"
+def cache_folder() -> Path | None:
+    """`search` in the cache folder; None if there is no such folder."""
+    return cache_files.folder("search")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -13,7 +12,7 @@ from statistics import median
 
 import torch
 
-from fewbits.runtime.nvrtc import cache_folder
+from fewbits import cache as cache_files
 
 Run = Callable[["Blocks"], object]
 
@@ -88,8 +87,8 @@ def _shipped(gpu: str) -> dict[str, Blocks]:
 
 @cache
 def _kept(gpu: str) -> dict[str, Blocks]:
-    path = _path(gpu)
-    return _parsed(json.loads(path.read_text())) if path.is_file() else {}
+    known = cache_files.read(_path(gpu))
+    return {} if known is None else _parsed(json.loads(known))
 
 
 def _parsed(choices: dict[str, dict[str, int]]) -> dict[str, Blocks]:
@@ -101,12 +100,8 @@ def _keep(gpu: str, key: str, blocks: Blocks) -> None:
     _kept.cache_clear()
     choices = _kept(gpu)
     choices[key] = blocks
-    path = _path(gpu)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps({k: asdict(b) for k, b in choices.items()}, indent=1))
-    part.replace(path)
+    cache_files.write(_path(gpu), json.dumps({k: asdict(b) for k, b in choices.items()}, indent=1).encode())
 
 
-def _path(gpu: str) -> Path:
-    return cache_folder() / f"triton {gpu}.json".replace(" ", "-").replace("/", "-")
+def _path(gpu: str) -> Path | None:
+    return cache_files.folder(f"triton {gpu}.json".replace(" ", "-").replace("/", "-"))
