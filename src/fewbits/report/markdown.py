@@ -1,14 +1,27 @@
-"""A page as Markdown, to paste into a report: every table, and the sentence of every chart."""
+"""A page as Markdown, to paste into a report: every table, and the sentence of every chart.
 
+Names and messages in it come from users and files. They show as they are: no HTML, links or emphasis is made of them.
+"""
+
+import re
+
+from fewbits.errors import printable
 from fewbits.report.page import Cell, Code, Figure, Line, Page, Part, Table, cell_of
+from fewbits.report.text import spans
+
+_LONGEST = 20_000  # characters of one text
+_SPECIAL = re.compile(r"[\\*\[\]|]|~~|(?<!\w)_|_(?!\w)")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_START = re.compile(r"(#{1,6}|[-+=]+|\d+[.)])(?=\s|$)")  # of a paragraph: a heading, a list, a rule
 
 
 def to_markdown(page: Page) -> str:
     """Headings, texts, tables with the best values in bold. Charts are in the HTML; here they are their sentences."""
-    parts = [f"# {page.title}", page.lede, "\n".join(f"- {_tile(t.label, t.value, t.note)}" for t in page.tiles)]
+    tiles = "\n".join(f"- {_escaped(_tile(t.label, t.value, t.note))}" for t in page.tiles)
+    parts = [f"# {_escaped(page.title)}", _paragraph(page.lede), tiles]
     for section in page.sections:
-        parts += [f"## {section.title}", *(_part(part) for part in section.parts)]
-    return "\n\n".join(part for part in [*parts, page.foot] if part) + "\n"
+        parts += [f"## {_escaped(section.title)}", *(_part(part) for part in section.parts)]
+    return "\n\n".join(part for part in [*parts, _paragraph(page.foot)] if part) + "\n"
 
 
 def table_to_markdown(table: Table) -> str:
@@ -21,20 +34,20 @@ def table_to_markdown(table: Table) -> str:
         _finish(cells, line, len(heads))
     lines = ["| " + " | ".join(row) + " |" for row in (list(map(_escaped, heads)), rule, *rows)]
     above = f"**{_escaped(table.caption)}**\n\n" if table.caption else ""
-    below = f"\n\n{table.note}" if table.note else ""
+    below = f"\n\n{_paragraph(table.note)}" if table.note else ""
     return above + "\n".join(lines) + below
 
 
 def _part(part: Part) -> str:
     if isinstance(part, str):
-        return part
+        return _paragraph(part)
     if isinstance(part, Table):
         return table_to_markdown(part)
     if isinstance(part, Figure):
-        return f"**{part.title}.** {part.sentence}"
+        return f"**{_escaped(part.title)}.** {_escaped(part.sentence)}"
     if isinstance(part, Code):
-        return "\n".join("    " + line for line in part.text.splitlines())
-    return "\n".join(f"- {name}: {value}" for name, value in part.facts)
+        return "\n".join("    " + printable(line, _LONGEST) for line in part.text.split("\n"))
+    return "\n".join(f"- {_escaped(name)}: {_escaped(value)}" for name, value in part.facts)
 
 
 def _finish(cells: list[str], line: Line, width: int) -> None:
@@ -55,5 +68,19 @@ def _tile(label: str, value: str, note: str) -> str:
     return f"{label}: {value}" + (f" ({note})" if note else "")
 
 
+def _paragraph(text: str) -> str:
+    """A text that begins a line."""
+    return _START.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", _escaped(text), count=1) if text else ""
+
+
 def _escaped(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    """A text on one line, in which only what is between `backquotes` is markup."""
+    flat = printable(" ".join(text.split()), _LONGEST)
+    pieces = []
+    for code, piece in spans(flat):
+        if code:
+            pieces.append("`" + piece.replace("|", "\\|") + "`")
+        else:
+            plain = _ENTITY.sub("&amp;", piece).replace("<", "&lt;").replace(">", "&gt;")
+            pieces.append(_SPECIAL.sub(lambda found: f"\\{found[0]}", plain))
+    return "".join(pieces)

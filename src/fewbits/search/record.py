@@ -1,11 +1,10 @@
 """What tuning came to, as plain data for JSON and CSV."""
 
-import csv
 from collections.abc import Sequence
-from io import StringIO
 from typing import Any
 
 from fewbits import planfile
+from fewbits.csvtext import csv_text
 from fewbits.search.evidence import Evidence
 from fewbits.search.explain import LayerFacts
 from fewbits.search.outcome import Tried, Tuned
@@ -57,27 +56,24 @@ def sensitivity_record(found: Sensitivities, facts: Sequence[LayerFacts] = ()) -
 
 def sensitivity_csv(found: Sensitivities) -> str:
     """A line for each layer and scheme."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["layer", "scheme", "bytes", "params", "cheap", "diagonal", "measured"])
+    rows: list[list[object]] = [["layer", "scheme", "bytes", "params", "cheap", "diagonal", "measured"]]
     for u, unit in enumerate(found.space.units):
         for c, option in enumerate(unit.options[:-1]):
             measured = "" if found.measured is None else found.measured[u][c]
             cheap, diagonal = found.cheap[u][c], found.diagonal[u][c]
-            writer.writerow([unit.name, str(option), option.nbytes, unit.params, cheap, diagonal, measured])
-    return text.getvalue()
+            rows.append([unit.name, str(option), option.nbytes, unit.params, cheap, diagonal, measured])
+    return csv_text(rows)
 
 
 def tuned_csv(tuned: Tuned) -> str:
-    """A line for each plan that was looked at: bytes, predicted and measured loss, and what it measured where verified."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    """A line for each plan that was looked at: bytes, predicted and measured loss, and what it measured if verified."""
     names = ["ppl" if name == "nll" else name for name in tuned.original.sums]
-    writer.writerow(["kind", "plan", "bytes", "bits", "predicted", "measured", "se", *(f"verified {name}" for name in names)])
+    heads = ["kind", "plan", "bytes", "bits", "predicted", "measured", "se", *(f"verified {name}" for name in names)]
+    rows: list[list[object]] = [heads]
     for t in tuned.tried:
         values = ["" if t.evidence is None else t.evidence.value(name) for name in names]
-        writer.writerow([t.kind, t.name, t.nbytes, tuned.space.bits(t.choice), t.predicted, t.measured, t.se, *values])
-    return text.getvalue()
+        rows.append([t.kind, t.name, t.nbytes, tuned.space.bits(t.choice), t.predicted, t.measured, t.se, *values])
+    return csv_text(rows)
 
 
 def _tried(tried: Tried, space: Space) -> dict[str, Any]:

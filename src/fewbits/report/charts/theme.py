@@ -110,6 +110,7 @@ def _style(salt: str, narrow: bool) -> Iterator[None]:
         "axes.axisbelow": True,
         "axes.grid": True,
         "axes.formatter.use_mathtext": False,
+        "text.parse_math": False,  # a name with two dollar signs is a name
         "grid.color": GRID,
         "grid.linewidth": 1,
         "text.color": INK,

@@ -4,6 +4,7 @@ from fewbits.report.page import Page, Part, Section
 from fewbits.report.quantities import SPEED, quantity
 from fewbits.report.study.against_size import against_size
 from fewbits.report.study.by_bits import by_bits
+from fewbits.report.study.clean import drawable, printable_results
 from fewbits.report.study.costs import memory_by_type, time_of
 from fewbits.report.study.headline import tiles
 from fewbits.report.study.how import how_measured
@@ -17,17 +18,18 @@ CHARTED = 2  # measures of quality that are drawn against size: the main one and
 
 def compose(results: StudyResults) -> Page:
     """The page. Sections without anything in them are left out. Raises FewbitsError without matplotlib."""
-    found = views(results)
+    results = printable_results(results)
+    found, drawn = views(results), views(drawable(results))
     alone = len(found) == 1
     sections = [Section(title="Results", parts=[*_unfinished(results), *(results_table(view, results) for view in found)])]
     for title, draw in (("Quality against size and bits", _quality), ("Layers", _layers), ("Memory and time", _costs)):
-        parts = [part for view in found for part in draw(view, alone)]
+        parts = [part for view in drawn for part in draw(view, alone)]
         if parts:
             sections.append(Section(title=title, parts=parts))
     return Page(
         title=results.title,
         lede=results.about,
-        tiles=tiles(results, found),
+        tiles=tiles(results, drawn),
         sections=[*sections, how_measured(results)],
         foot=f"Made by fewbits {results.fewbits}. Every figure was measured by the commands above unless it says reported.",
     )

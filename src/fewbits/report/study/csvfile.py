@@ -1,8 +1,6 @@
 """The rows of a study as CSV: a line a row, values in the units in which they are stored."""
 
-import csv
-from io import StringIO
-
+from fewbits.csvtext import csv_text
 from fewbits.study.results import Reported, RowResult, StudyResults
 
 
@@ -15,12 +13,7 @@ def to_csv(results: StudyResults) -> str:
     for name, unit in units.items():
         heads += [_head(name, unit), f"{name}_se", f"{name}_n"]
     heads += [*scores, *(f"reported_{name}" for name in reported), "seconds", "error"]
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heads)
-    for row in results.rows:
-        writer.writerow(_line(row, list(units), scores, reported))
-    return text.getvalue()
+    return csv_text([heads, *(_line(row, list(units), scores, reported) for row in results.rows)])
 
 
 def _line(row: RowResult, names: list[str], scores: list[str], reported: list[str]) -> list[object]:
