@@ -1,7 +1,7 @@
-"""The fastest way from a saved folder to a model that writes on a GPU: no transformers, and nothing waits that need not.
+"""The fastest way from a saved folder to a model that generates text on a GPU: without importing transformers.
 
-While PyTorch is imported, threads check the files and open the GPU; tensors then go straight to where they are computed with. Only
-for Llamas that the fused step takes; anything else is loaded as always.
+While PyTorch is imported, threads check the files and open the GPU; tensors are then read straight into its memory. Only for
+Llamas with exactly the settings that models/light.py and plain_tokenizer.py know; anything else is loaded as always.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewbits.storage import contents
+from fewbits.errors import FewbitsError
+from fewbits.storage import contents, plain_tokenizer
 from fewbits.storage.manifest import Manifest, is_saved_by_fewbits, read_config
 
 if TYPE_CHECKING:
     from fewbits.models.loaded import Loaded
-
-_PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes that add nothing to tokenizer.json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +31,17 @@ class Begun:
     checked: Future[None]
 
     def load(self) -> Loaded | None:
-        """The model on its GPU, its weights as kernels read them alone: it cannot be saved. None where the fused step cannot take it."""
+        """The model on its GPU, its weights as kernels read them alone: it cannot be saved. None where it must be loaded as always.
+
+        Raises FewbitsError for damaged files.
+        """
         from fewbits.models.light import PlainTokenizer
         from fewbits.models.loaded import Loaded
 
-        model = _model(self.folder, self.manifest, self.device)
+        try:
+            model = _model(self.folder, self.manifest, self.device)
+        except Exception:  # loading it as always says what is wrong, if anything is
+            model = None
         self.checked.result()
         return None if model is None else Loaded(
             model=model,
@@ -51,7 +56,9 @@ class Begun:
 def begin(name: str, device: str) -> Begun | None:
     """Start on a folder; None where it must be loaded as always. To be called before PyTorch is imported."""
     folder = Path(name)
-    if not device.startswith("cuda") or not is_saved_by_fewbits(folder) or not _is_plain(folder):
+    if not device.startswith("cuda") or not is_saved_by_fewbits(folder):
+        return None
+    if read_config(folder).get("architectures") != ["LlamaForCausalLM"] or plain_tokenizer.why_not(folder) is not None:
         return None
     manifest = Manifest.read(folder)
     if manifest.library != "transformers" or manifest.dtype not in ("bfloat16", "float16") or not manifest.files:
@@ -65,19 +72,6 @@ def begin(name: str, device: str) -> Begun | None:
 
 def _check(folder: Path, manifest: Manifest) -> None:
     contents.checked_files(folder, manifest.files)
-
-
-def _is_plain(folder: Path) -> bool:
-    """Whether the tokenizer and the architecture are those that models/light.py has."""
-    config, settings, tokenizer = read_config(folder), folder / "tokenizer_config.json", folder / "tokenizer.json"
-    if config.get("architectures") != ["LlamaForCausalLM"] or not (settings.is_file() and tokenizer.is_file()):
-        return False
-    try:
-        kind = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class")
-        model = json.loads(tokenizer.read_text(encoding="utf-8")).get("model", {}).get("type")
-    except (OSError, ValueError, AttributeError):
-        return False
-    return kind in _PLAIN and model == "BPE"
 
 
 def _open_gpu(index: int) -> None:
@@ -118,4 +112,7 @@ def _ends(folder: Path, config: dict[str, Any]) -> Any:
     """The tokens that end a text: the generation's settings know them best."""
     path = folder / "generation_config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return settings.get("eos_token_id", config.get("eos_token_id"))
+    ends = settings.get("eos_token_id", config.get("eos_token_id"))
+    if not all(type(end) is int for end in (ends if isinstance(ends, list) else [] if ends is None else [ends])):
+        raise FewbitsError(f"{folder}: eos_token_id is {ends!r:.60}: tokens are integers")
+    return ends
