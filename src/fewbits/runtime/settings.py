@@ -9,7 +9,7 @@ NEUTRAL = frozenset({
     "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id", "unk_token_id", "cls_token_id", "mask_token_id",
     "tokenizer_class", "id2label", "label2id", "problem_type", "num_labels", "return_dict", "output_hidden_states",
     "output_attentions", "chunk_size_feed_forward", "initializer_range", "name_or_path", "quantization_config",
-    "task_specific_params", "finetuning_task", "auto_map", "unsloth_version", "unsloth_fixed", "transformers.js_config",
+    "transformers_weights", "task_specific_params", "finetuning_task", "auto_map", "unsloth_version", "unsloth_fixed", "transformers.js_config",
     "tie_word_embeddings", "attention_dropout", "hidden_dropout", "residual_dropout", "embedding_dropout", "resid_pdrop",
     "embd_pdrop", "attn_pdrop", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels",
     "summary_first_dropout", "n_ctx", "prefix", "ignore_keys_at_rope_validation",
