@@ -1,5 +1,6 @@
 # make demo   the main job on the model that the package carries, in a table
 # make test   the tests            make test-slow   those on trained models; make test-peers   the same figures from other libraries
+# make test-newest, make test-oldest   the tests that touch other libraries, at both ends of the versions allowed
 # make check  lint, format, types  make bench        how fast quantizing is, beside the library it follows
 # make studies   the five studies on the models and data of SHARED, with every peer; each goes on where it stopped
 PYTHON ?= python3
@@ -8,7 +9,7 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo studies test test-slow test-peers check format bench bench-cpu clean
+.PHONY: demo studies test test-slow test-peers test-newest test-oldest check format bench bench-cpu clean
 
 demo: $(VENV)/.user
 	$(BIN)/fewbits quantize demo hqq:uint4g64 -o runs/demo-4bit --force
@@ -37,6 +38,18 @@ test-slow: $(VENV)/.dev
 
 test-peers: $(PEERS)/.peers
 	$(PEERS)/bin/pytest -m peers
+
+# Both ends of the range that pyproject.toml allows: the newest release of everything but torch, and the oldest.
+ENDS = tests $(addprefix --ignore=tests/,methods search study report peers doctor inspect data)
+ENDS_PYTEST = -m "not slow and not peers and not gpu" -p no:cacheprovider
+
+test-newest: .venv-newest/.end
+	.venv-newest/bin/fewbits eval demo --max-tokens 600
+	.venv-newest/bin/pytest $(ENDS_PYTEST) $(ENDS)
+
+test-oldest: .venv-oldest/.end
+	.venv-oldest/bin/fewbits eval demo --max-tokens 600
+	.venv-oldest/bin/pytest $(ENDS_PYTEST) $(ENDS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -67,6 +80,22 @@ $(VENV)/.user: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+# torch is held at the release that has a CPU build here; each end has an environment of its own.
+TORCH := $(shell grep -E '^(torch|torchvision)==' constraints.txt)
+TEST_TOOLS = 'pytest>=8' 'pytest-timeout>=2.3' 'hypothesis>=6.100' 'beartype>=0.20'
+
+.venv-newest/.end: pyproject.toml
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install -q $(TORCH)
+	.venv-newest/bin/pip install -q --upgrade --upgrade-strategy eager $(TORCH) -e '.[demo,vision]' $(TEST_TOOLS)
+	touch $@
+
+.venv-oldest/.end: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install -q $(TORCH)
+	.venv-oldest/bin/pip install -q -c constraints-oldest.txt $(TORCH) -e '.[demo,vision]' $(TEST_TOOLS)
 	touch $@
 
 # The other libraries have an environment of their own: some print to the terminal as soon as transformers finds them.

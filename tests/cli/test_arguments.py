@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from fewbits.cli import bench, doctor, eval, generate, quantize, sensitivity, size, study, tune
-from fewbits.cli.arguments import checked, shorten
+from fewbits.cli.arguments import checked
 from fewbits.errors import FewbitsError
 from tests.cli.running import Runner, refused
 
@@ -69,11 +69,6 @@ def test_values_of_a_list_are_checked_one_by_one() -> None:
 
     with pytest.raises(FewbitsError, match="batch is 9999999999"):
         checked(command)(batch=[1, 9_999_999_999])
-
-
-def test_quoted_text_is_short_and_printable() -> None:
-    assert shorten("a\x1b[31m") == r"a\x1b[31m"
-    assert len(shorten("x" * 1000)) == 63
 
 
 def test_a_shape_larger_than_memory_is_refused(fewbits: Runner) -> None:

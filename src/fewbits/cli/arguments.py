@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fewbits.errors import FewbitsError
+from fewbits.errors import FewbitsError, printable
 
 LARGEST = 2**31 - 1  # counts reach C code as 32-bit integers
 LARGEST_OF = {
@@ -25,6 +25,7 @@ LARGEST_OF = {
 }
 LONGEST = 4096  # characters of one argument that names something; a prompt may be longer
 FREE_TEXT = ("prompt",)
+SHOWN = 60  # characters of a value in a message
 
 
 def checked(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,11 +63,11 @@ def _check(name: str, value: Any) -> None:
     if isinstance(value, str | Path):
         _check_text(name, str(value))
     elif isinstance(value, float) and not math.isfinite(value):
-        raise FewbitsError(f"{_shown(name)} is {value}: give a finite number")
+        raise FewbitsError(f"{_option(name)} is {value}: give a finite number")
     elif isinstance(value, int | float):
         largest = LARGEST_OF.get(name, LARGEST)
         if abs(value) > largest:
-            raise FewbitsError(f"{_shown(name)} is {shorten(str(value))}: at most {largest:,}")
+            raise FewbitsError(f"{_option(name)} is {printable(str(value), SHOWN)}: at most {largest:,}")
 
 
 def _check_text(name: str, text: str) -> None:
@@ -74,18 +75,12 @@ def _check_text(name: str, text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        raise FewbitsError(f"{_shown(name)} is not valid UTF-8: '{shorten(shown)}'") from None
+        raise FewbitsError(f"{_option(name)} is not valid UTF-8: '{printable(shown, SHOWN)}'") from None
     if "\0" in text:
-        raise FewbitsError(f"{_shown(name)} holds a NUL character: '{shorten(text)}'")
+        raise FewbitsError(f"{_option(name)} holds a NUL character: '{printable(text, SHOWN)}'")
     if len(text) > LONGEST and name not in FREE_TEXT:
-        raise FewbitsError(f"{_shown(name)} has {len(text):,} characters ('{shorten(text)}'): at most {LONGEST:,}")
+        raise FewbitsError(f"{_option(name)} has {len(text):,} characters ('{printable(text, SHOWN)}'): at most {LONGEST:,}")
 
 
-def shorten(text: str, most: int = 60) -> str:
-    """Text that a message can quote: printable, and not longer than `most` characters."""
-    text = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
-    return text if len(text) <= most else f"{text[:most]}..."
-
-
-def _shown(name: str) -> str:
+def _option(name: str) -> str:
     return name.replace("_", "-")

@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 import typer
 
 from fewbits.cli import bench, doctor, eval, generate, inspect, quantize, report, sensitivity, size, study, tune
-from fewbits.cli.arguments import checked, shorten
+from fewbits.cli.arguments import checked
 from fewbits.cli.options import version_option
-from fewbits.errors import FewbitsError
+from fewbits.errors import FewbitsError, printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,8 +34,6 @@ app.command("size", no_args_is_help=True)(checked(size.command))
 
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[2]  # click's ClickException; newer versions of Typer have a copy of their own
-
-LONGEST_MESSAGE = 480  # characters of an error
 
 
 @app.callback()
@@ -98,7 +96,7 @@ def _given(message: str) -> str:
         name, equals, value = argument.partition("=")
         if name == option[1]:
             value = value if equals else "".join(sys.argv[at + 1 : at + 2])
-            return "" if repr(value) in message else f", not '{shorten(value)}'"
+            return "" if value in message else f", not '{printable(value, 60)}'"
     return ""
 
 
@@ -107,13 +105,5 @@ def _fail(message: str, code: int) -> NoReturn:
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True).print("[bold red]error:[/] ", end="")
-    print(_one_line(message), file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     sys.exit(code)
-
-
-def _one_line(message: str) -> str:
-    """A message without line breaks and control characters. The way out is at its end, so a long one is cut in the middle."""
-    text = " ".join(message.split())
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text)
-    return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 205]} ... {text[-200:]}"
