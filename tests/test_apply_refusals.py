@@ -210,3 +210,36 @@ def test_keep_changes_nothing_and_says_so() -> None:
     assert {d.why for d in plan_of(model).decisions} == {"rule *"}
     assert plan_of(model).coverage == 0
     assert all(torch.equal(model.state_dict()[k], t) for k, t in before.items())
+
+
+def test_adapters_of_peft_are_to_be_merged_first() -> None:
+    model = tiny.llama()
+    model._hf_peft_config_loaded = True
+    with pytest.raises(FewbitsError, match="this model: has an adapter of PEFT: merge it first"):
+        quantize(model, "rtn:int8")
+    wrapped = type("LoraLinear", (nn.Module,), {"__module__": "peft.tuners.lora"})()
+    with pytest.raises(FewbitsError, match="layer 1: has an adapter of PEFT"):
+        quantize(nn.Sequential(nn.Linear(8, 8), wrapped), "rtn:int8")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn, torch.complex64])
+def test_weights_of_other_dtypes_are_named_by_layer(dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    model[1].weight = nn.Parameter(torch.ones(8, 8).to(dtype), requires_grad=False)
+    with pytest.raises(FewbitsError, match=rf"layer 1: its weight is {str(dtype).removeprefix('torch.')}: only float32"):
+        quantize(model, "rtn:int8")
+    assert quantized_names(model) == set()
+    quantize(model, "rtn:int8", skip=("1",))
+
+
+def test_layers_of_no_rows_or_columns_and_views_are_refused_or_right() -> None:
+    for rows, cols in ((0, 8), (8, 0)):
+        model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+        model[1].weight = nn.Parameter(torch.empty(rows, cols))
+        with pytest.raises(FewbitsError, match=f"layer 1: a weight of {rows} x {cols} has nothing to quantize"):
+            quantize(model, "rtn:int8")
+    for view in (torch.randn(1, 8).expand(8, 8), torch.randn(8, 8).T, torch.randn(16, 16)[::2, ::2]):
+        layer = nn.Linear(8, 8)
+        layer.weight = nn.Parameter(view)
+        made = quantize(nn.Sequential(layer), "rtn:uint4/f32")[0]
+        assert torch.equal(made.dequantize(), Scheme.parse("rtn:uint4/f32").quantize(view.contiguous()).dequantize())

@@ -78,6 +78,7 @@ def resolve(model: nn.Module, plan: Plan) -> Plan:
     """Decide for every layer of a model, which may be on the meta device; nothing is changed."""
     if any(isinstance(m, QuantizedLayer) for m in model.modules()):
         raise FewbitsError("this model is quantized already: start from the original")
+    _check_no_adapter(model)
     layers = _layers(model)
     kept = kept_by_default(model)
     decisions = [_decide(name, layer, plan, kept.get(name)) for name, layer in layers.items()]
@@ -85,6 +86,14 @@ def resolve(model: nn.Module, plan: Plan) -> Plan:
     _check(decisions, plan)
     total = sum(p.numel() for p in model.parameters())
     return replace(plan, decisions=tuple(decisions), total_params=total)
+
+
+def _check_no_adapter(model: nn.Module) -> None:
+    """Raise FewbitsError for a model that PEFT has changed: its adapters would be quantized or lost, not merged."""
+    for name, module in model.named_modules():
+        if type(module).__module__.partition(".")[0] == "peft" or getattr(module, "_hf_peft_config_loaded", False):
+            where = f"layer {name}" if name else "this model"
+            raise FewbitsError(f"{where}: has an adapter of PEFT: merge it first (merge_and_unload), then quantize")
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from fewbits.errors import FewbitsError
@@ -43,7 +44,7 @@ def format_to_load(layer: "QuantizedLayer", state: Mapping[str, Any], prefix: st
     """
     name, own = prefix[:-1] or "(the model itself)", layer.scheme.format
     given = {key: state[prefix + key] for key in _STORED if prefix + key in state}
-    if prefix + "weight" in state:
+    if prefix + "weight" in state and not is_guard(state[prefix + "weight"]):
         raise FewbitsError(f"layer {name}: is quantized, but the state_dict has a float weight: load it, then quantize")
     if not given:
         return own
@@ -61,6 +62,11 @@ def format_to_load(layer: "QuantizedLayer", state: Mapping[str, Any], prefix: st
         )
     _check_tensors(name, found, layer.shape, given)
     return found
+
+
+def is_guard(tensor: Tensor) -> bool:
+    """Whether this is no weight, but what a saved folder has in its place (see storage/marker.py)."""
+    return tensor.dtype == torch.uint8 and tensor.dim() == 1 and tensor.numel() <= 1
 
 
 def _format_of(given: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Format | None:

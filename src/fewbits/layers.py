@@ -112,6 +112,7 @@ class QuantizedLayer(nn.Module):
         if not self.tied:
             self._take_format(format)
             dispatch.forget(self)
+        state_dict = {key: tensor for key, tensor in state_dict.items() if key != f"{prefix}weight"}
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args, **kwargs)
 
     @property

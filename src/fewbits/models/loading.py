@@ -18,6 +18,7 @@ from fewbits.models.names import Name, resolve
 from fewbits.models.options import Options, parse_device, parse_dtype
 from fewbits.models.outline import outline_of
 from fewbits.models.tokenizer import tokenizer_of
+from fewbits.models.weights import check_no_adapter
 
 # Of a hub's repository, what a model in transformers' format is made of; subfolders hold other formats' files.
 _ONLY = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*")
@@ -99,14 +100,15 @@ def describe(
 
 def _from_folder(folder: Path, options: Options, *, called: str) -> Loaded:
     config = configuration.read_config(folder)
+    check_no_adapter(folder)
     maker = configuration.maker_of(config)
     if options.classes is not None and maker != "timm":
         raise FewbitsError(f"{called}: a number of classes can be chosen for timm/NAME only; this model brings its own")
     if maker == "fewbits":
         from fewbits.storage.load import load_folder
 
-        trusted = options.trust_remote_code
-        return load_folder(folder, dtype=options.dtype or "auto", device=options.device, trust_remote_code=trusted)
+        trusted = {"trust_remote_code": True} if options.trust_remote_code else {}
+        return load_folder(folder, dtype=options.dtype or "auto", device=options.device, **trusted)
     if maker == "timm":
         model = timm_model.load_folder(folder, config, options, called=called)
         loaded = _timm(model, name=called, source=str(folder))
@@ -139,8 +141,10 @@ def shapes(name: str | Path, *, trust_remote_code: bool = False, classes: int | 
     found = resolve(name)
     if found.kind != "timm" and classes is None:
         options = Options(trust_remote_code=trust_remote_code, weights=False)
+        folder = found.folder or _fetch(found, options)
+        check_no_adapter(folder)
         with bounded(UNSEEN):
-            outline = outline_of(configuration.read_config(found.folder or _fetch(found, options)))
+            outline = outline_of(configuration.read_config(folder))
         if outline is not None:
             return outline
     return load(name, weights=False, trust_remote_code=trust_remote_code, classes=classes).model

@@ -16,7 +16,8 @@ from fewbits.models.configuration import check_code, check_original, task_of
 from fewbits.models.loaded import Task
 from fewbits.models.options import Options
 from fewbits.models.quiet import quietly, transformers
-from fewbits.models.weights import check_weights
+from fewbits.models.weights import FLOATS, check_leftovers, check_weights
+from fewbits.storage.headers import Stored
 
 _SHOWN = 3  # names of keys in a message
 _log = logging.getLogger("fewbits")
@@ -30,7 +31,7 @@ def load(folder: Path, config: Mapping[str, Any], options: Options, *, called: s
     for which the model has no place gives a warning in the log `fewbits`.
     """
     check_original(called, config)
-    bound = UNSEEN
+    bound, found = UNSEEN, {}
     if options.weights:
         found = check_weights(folder)
         bound = Bound.of_files(len(found), sum(path.stat().st_size for path in {one.path for one in found.values()}))
@@ -48,6 +49,7 @@ def load(folder: Path, config: Mapping[str, Any], options: Options, *, called: s
         with _said_of(called), bounded(bound):
             model, report = _filled(auto, folder, settings, options, called)
     _check_report(report, called)
+    _check_integers(model, found, called)
     return model.to(options.device), task
 
 
@@ -103,8 +105,21 @@ def _check_report(report: Mapping[str, Any], called: str) -> None:
         raise FewbitsError(
             f"{called}: {name} is stored as {list(have)}, by config.json it is {list(want)}: do they go together?"
         )
-    if unused := sorted(report["unexpected_keys"]):
+    unused = sorted(report["unexpected_keys"])
+    check_leftovers(called, unused)
+    if unused:
         _log.warning("%s: warning: the model has no place for %s, which the checkpoint holds", called, _some(unused))
+
+
+def _check_integers(model: nn.Module, found: Mapping[str, Stored], called: str) -> None:
+    """Raise FewbitsError if a float parameter was filled from a tensor of another dtype: that drops its scales."""
+    floats = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.is_floating_point()}
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    for name, one in found.items():
+        if one.kind not in FLOATS and floats & {name, prefix + name, name.removeprefix(prefix)}:
+            raise FewbitsError(
+                f"{called}: tensor {name} is stored as {one.kind}, but the model's is a float: start from the original model"
+            )
 
 
 def _some(names: list[str]) -> str:

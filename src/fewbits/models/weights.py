@@ -1,13 +1,23 @@
-"""The weight files of a folder, looked at before they are loaded: safetensors only, all there, none cut short."""
+"""The weight files of a folder, looked at before they are loaded: safetensors only, all there, none cut short, of floats."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fewbits.errors import FewbitsError
+from fewbits.errors import FewbitsError, shown
 from fewbits.files import check_file
 from fewbits.shards import INDEX, SINGLE, present, shards_of
 from fewbits.storage.headers import Stored, stored
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+FLOATS = ("F64", "F32", "F16", "BF16")
+_NEVER_FLOATS = ("F8_", "F4", "F6_")  # dtypes of weights that make no sense without their scales
+_WEIGHTS = ("weight", "kernel", "qweight", "qzeros", "weight_packed", "weight_quantized", "blocks")  # last parts of names
+_OF_QUANTIZED = frozenset({
+    "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_zero_point", "weight_packed", "weight_shape", "weight_g_idx",
+    "input_scale", "output_scale", "activation_scale", "qweight", "qzeros", "scales", "g_idx", "SCB", "CB", "absmax", "quant_map",
+    "nested_absmax", "nested_quant_map", "bitsandbytes__nf4", "bitsandbytes__fp4", "W_q", "codes", "scale_codes", "scale_steps",
+})  # fmt: skip  # last parts of the names of what belongs to a quantized weight
 OTHERS = ("*.gguf", "*.msgpack", "*.h5", "*.onnx")
 
 
@@ -18,10 +28,43 @@ def check_weights(folder: Path) -> dict[str, Stored]:
         The tensors that they hold.
 
     Raises:
-        FewbitsError: There are no safetensors, a shard is missing, a file is truncated or damaged, or two files hold
-            different tensors of one name.
+        FewbitsError: There are no safetensors, a shard is missing, a file is truncated or damaged, two files hold different
+            tensors of one name, there is an adapter, or weights are integers or 8-bit floats.
     """
-    return stored(weight_files(folder), same_twice=True)
+    check_no_adapter(folder)
+    found = stored(weight_files(folder), same_twice=True)
+    check_dtypes(found)
+    return found
+
+
+def check_dtypes(found: Mapping[str, Stored]) -> None:
+    """Raise FewbitsError for a weight that is of no float dtype. Counters, indices and masks are no weights."""
+    for name, one in found.items():
+        if one.kind not in FLOATS and (one.kind.startswith(_NEVER_FLOATS) or name.rpartition(".")[2] in _WEIGHTS):
+            raise FewbitsError(
+                f"{one.path}: tensor {shown(name)} is {one.kind}, a quantized weight, but config.json has no"
+                " quantization_config: start from the original model"
+            )
+
+
+def check_no_adapter(folder: Path) -> None:
+    """Raise FewbitsError for a folder with an adapter, which would be left out or be loaded in half."""
+    for name in ADAPTERS:
+        if (folder / name).exists():
+            raise FewbitsError(
+                f"{folder / name}: is an adapter: merge it into its base model first (peft: merge_and_unload, save_pretrained),"
+                " or move it elsewhere to use the model without it"
+            )
+
+
+def check_leftovers(called: str, unused: Iterable[str]) -> None:
+    """Raise FewbitsError if tensors that a float model has no place for belong to a quantized one."""
+    for name in unused:
+        if name.rpartition(".")[2] in _OF_QUANTIZED:
+            raise FewbitsError(
+                f"{called}: its weights hold {shown(name)} of a quantized model, but config.json has no quantization_config:"
+                " start from the original model"
+            )
 
 
 def weight_files(folder: Path) -> list[Path]:

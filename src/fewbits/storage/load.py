@@ -9,6 +9,7 @@ from torch import nn
 
 from fewbits.errors import FewbitsError
 from fewbits.models.options import parse_device, parse_dtype
+from fewbits.models.weights import check_no_adapter
 from fewbits.storage import contents, dtypes, headers, skeleton, stored_scales, tensors
 from fewbits.storage.live import library_of, remember_source, settle
 from fewbits.storage.manifest import Manifest, is_saved_by_fewbits, read_config
@@ -38,6 +39,7 @@ def load(
     """
     folder = Path(folder)
     manifest = Manifest.read(folder)
+    check_no_adapter(folder)
     wanted, place = parse_dtype(dtype), parse_device(device)
     paths = contents.checked_files(folder, manifest.files)
     if model is None and manifest.library == "transformers":

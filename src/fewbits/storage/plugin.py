@@ -4,6 +4,7 @@ It also quantizes on the fly: `from_pretrained(model, quantization_config=Fewbit
 transformers' side is `HfQuantizer` (transformers.quantizers.base, version 5).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,11 @@ from fewbits import configs
 from fewbits.apply import plan_of, quantize, rebuild
 from fewbits.errors import FewbitsError, shown
 from fewbits.layers import QuantizedLayer
+from fewbits.models.weights import check_dtypes, check_leftovers, check_no_adapter
 from fewbits.plan import OnMisfit, Plan, PlanLike
 from fewbits.scheme import Scheme
-from fewbits.storage import contents, dtypes, marker, naming, planned, tensors
-from fewbits.storage.live import forget_ties, manifest_of, remember_source
+from fewbits.storage import contents, dtypes, headers, marker, naming, planned, tensors
+from fewbits.storage.live import forget_ties, manifest_of, name_or_path, remember_source
 from fewbits.storage.manifest import METHOD, Checked, Manifest
 
 
@@ -111,9 +113,14 @@ class FewbitsQuantizer(HfQuantizer):
     def _process_model_before_weight_loading(
         self, model: nn.Module, checkpoint_files: Sequence[str] | None = None, **kwargs: Any
     ) -> None:
-        if not self.pre_quantized:
-            return
         paths = [Path(file) for file in checkpoint_files or ()]
+        for folder in sorted({path.parent for path in paths}):
+            check_no_adapter(folder)
+        if not self.pre_quantized:
+            found = headers.stored(paths, same_twice=True)
+            check_dtypes(found)
+            check_leftovers(str(name_or_path(model)), found.keys() - model.state_dict().keys())
+            return
         if paths and not self.quantization_config.checked:
             contents.verify(paths[0].parent, paths, self.manifest.files)
         plan = naming.fitted(self.manifest.plan, model)
@@ -141,6 +148,7 @@ class FewbitsQuantizer(HfQuantizer):
         return model
 
     def _quantize(self, model: Any) -> nn.Module:
+        check_all_loaded(model)
         quantize(model, self.quantization_config.plan)
         forget_ties(model)
         plan = plan_of(model)
@@ -160,6 +168,23 @@ class FewbitsQuantizer(HfQuantizer):
 def quantizer_of(manifest: Mapping[str, Any]) -> FewbitsQuantizer:
     """The quantizer of a model in memory: transformers asks it for what `save_pretrained` writes."""
     return FewbitsQuantizer(FewbitsConfig(**{k: v for k, v in manifest.items() if k != "quant_method"}), pre_quantized=True)
+
+
+def check_all_loaded(model: Any) -> None:
+    """Raise FewbitsError if transformers found no value of the right shape for a weight, and made it up.
+
+    transformers marks what it has read, and what is tied to something else.
+    """
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        module = model.get_submodule(name.rpartition(".")[0])
+        if name.rpartition(".")[2] in module._non_persistent_buffers_set or not tensor.is_floating_point():
+            continue
+        computed = any(re.search(pattern, name) for pattern in model._keys_to_ignore_on_load_missing or ())
+        if not computed and not getattr(tensor, "_is_hf_initialized", False):
+            raise FewbitsError(
+                f"{name_or_path(model)}: its weights lack {name}, or have it in another shape, and random numbers are not"
+                " quantized: is the checkpoint whole, and of this architecture?"
+            )
 
 
 def check_filled(model: nn.Module) -> None:
