@@ -10,9 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fewbits.errors import FewbitsError
 from fewbits.runtime.cache import takes
-from fewbits.runtime.session import Session, can_generate
+from fewbits.runtime.session import Session, can_generate, has_growing_rope
 
+_KNOWN = "_fewbits_ignores_padding"
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # of the largest logit; other types: 0.05
 
 
@@ -33,24 +35,31 @@ class Rows:
 
 def prefilled(model: Any, ids: Int[Tensor, "batch n"], mask: Tensor | None, count: int) -> tuple[Session | Rows, Tensor]:
     """Process a batch of prompts: what continues it, and the logits of the first new tokens."""
-    padded = mask is not None and not bool(mask.all())
-    if padded and not (can_generate(model) and takes(model, "attention_mask")):
-        return _rows(model, ids, mask, count)
+    if mask is not None and not bool(mask.all()) and not _ignores_padding(model, ids, mask):
+        if has_growing_rope(getattr(model, "config", None), ("dynamic",)):  # its state is in the model: sessions would share it
+            raise FewbitsError(
+                f"{type(model).__name__}: padding changes its rotary embedding: generate for one sequence at a time"
+            )
+        each = Rows(model, ids, mask, count)
+        return each, each.prefill()
     session = Session(model, ids, mask, count)
-    logits = session.prefill()
-    if padded and not (session.is_plain and takes(model, "position_ids")) and not _ignores_padding(model, ids, mask, logits):
-        return _rows(model, ids, mask, count)
-    return session, logits
+    return session, session.prefill()
 
 
-def _rows(model: Any, ids: Tensor, mask: Any, count: int) -> tuple[Session | Rows, Tensor]:
-    rows = Rows(model, ids, mask, count)
-    return rows, rows.prefill()
-
-
-def _ignores_padding(model: Any, ids: Tensor, mask: Any, logits: Tensor) -> bool:
-    """Whether the sequence with the most padding has the logits that it has alone."""
+def _ignores_padding(model: Any, ids: Tensor, mask: Tensor) -> bool:
+    """Whether the sequence with the most padding has the logits that it has alone; found once for models with attention alone."""
+    if not (can_generate(model) and takes(model, "attention_mask")):
+        return False
+    if model.__dict__.get(_KNOWN):
+        return True
     row = int(mask.sum(-1).argmin())
-    alone = Session(model, ids[row][mask[row].bool()][None], None, 2).prefill()[0].float()
-    most = _TOLERANCE.get(logits.dtype, 0.05) * float(alone.abs().amax())
-    return bool((logits[row].float() - alone).abs().amax() <= most)
+    padded = Session(model, ids[row : row + 1], mask[row : row + 1], 2)
+    alone = Session(model, ids[row][mask[row].bool()][None], None, 2)
+    pairs = [(padded.prefill(), alone.prefill())]
+    token = pairs[0][1].argmax(-1)
+    pairs.append((padded.step(token), alone.step(token)))
+    share = _TOLERANCE.get(pairs[0][0].dtype, 0.05)
+    same = all(bool((a - b).abs().amax() <= share * b.abs().amax()) for a, b in pairs)
+    if same and padded.is_plain:
+        model.__dict__[_KNOWN] = True
+    return same

@@ -58,6 +58,8 @@ class Session:
         prepared = self._prepared
         if prepared is None:
             return self._logits(self._run(lambda: _ask(self.model, self.ids)))
+        if has_growing_rope(self.model.config, ("dynamic",)):
+            _reset_rope(self.model)
         output = self._run(lambda: self.model._prefill(prepared.ids, prepared.settings, self.inputs))
         self._update(output)
         if _is_plain(self.model, self.inputs, self.cache):
@@ -222,9 +224,20 @@ def _is_plain(model: Any, inputs: dict[str, Any], cache: Any) -> bool:
     return bool(inputs.get("use_cache")) and set(inputs) <= _USUAL and layers <= _GROWING and uses_default_protocol(model)
 
 
-def has_growing_rope(config: Any) -> bool:
+def has_growing_rope(config: Any, kinds: tuple[str, ...] = ("dynamic", "longrope", "su")) -> bool:
     """Whether the rotary embedding changes as the sequence grows (dynamic NTK, LongRoPE)."""
-    kinds = [getattr(config, name, None) for name in ("rope_parameters", "rope_scaling")]
-    kinds += [each for kind in kinds if isinstance(kind, dict) for each in kind.values()]
-    names = {kind.get("rope_type", kind.get("type")) for kind in kinds if isinstance(kind, dict)}
-    return bool(names & {"dynamic", "longrope", "su"})
+    if hasattr(config, "get_text_config"):
+        config = config.get_text_config()
+    found = [getattr(config, name, None) for name in ("rope_parameters", "rope_scaling")]
+    found += [each for kind in found if isinstance(kind, dict) for each in kind.values()]
+    return any(isinstance(each, dict) and each.get("rope_type", each.get("type")) in kinds for each in found)
+
+
+def _reset_rope(model: Any) -> None:
+    """Dynamic NTK keeps the frequencies of the longest sequence so far: back to those of the original context."""
+    for module in model.modules():
+        for name in [name for name in (*module._buffers, *vars(module)) if name.endswith("original_inv_freq")]:
+            prefix = name.removesuffix("original_inv_freq")
+            current = getattr(module, f"{prefix}inv_freq")
+            module.register_buffer(f"{prefix}inv_freq", getattr(module, name).to(current.device), persistent=False)
+            setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
