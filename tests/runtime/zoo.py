@@ -162,6 +162,7 @@ def _config(kind: str, more: dict[str, Any]) -> Any:
 
 def _options(base: Any, kind: str) -> dict[str, Any]:
     options = {key: value for key, value in _SIZES.items() if _settable(base, key)}
+    options |= {key: _SIZES[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     options |= _TYPES.get(kind, {}) | ({"is_decoder": True} if kind in _ENCODERS else {})
     if isinstance(getattr(base, "hidden_size", None), list | tuple):
         options.pop("hidden_size", None)

@@ -9,7 +9,7 @@ from fewbits.evaluate.settings import GENERATION, Settings
 from fewbits.measure.memory import peak_memory
 from fewbits.measure.result import Measure
 from fewbits.measure.running import ask, config_value, device_of, dtype_of, evaluating
-from fewbits.measure.speed import Timing, generations, latencies
+from fewbits.measure.speed import Timing, generations, latencies, why_not_timed
 
 
 def measure_speed(entries: list[Entry], settings: Settings) -> None:
@@ -22,13 +22,28 @@ def measure_speed(entries: list[Entry], settings: Settings) -> None:
         for entry, measure in zip(entries, latencies(models, inputs, timing), strict=True):
             entry.measures["latency"] = measure
     if GENERATION & wanted:
-        for entry, made in zip(
-            entries, generations(models, inputs, new_tokens=settings.new_tokens, timing=timing), strict=True
-        ):
-            entry.measures |= {name: getattr(made, name) for name in GENERATION & wanted}
+        _measure_generation(entries, inputs, settings, timing)
     if "peak_memory" in wanted:
         for entry, one in zip(entries, inputs, strict=True):
             entry.measures["peak_memory"] = _peak(entry, one)
+
+
+def _measure_generation(entries: list[Entry], inputs: list[Tensor], settings: Settings, timing: Timing) -> None:
+    """Generation speeds of the models that can be timed; the others have a note that says why not."""
+    wanted = GENERATION & set(settings.wanted(entries[0].loaded.task))
+    pairs = []
+    for entry, one in zip(entries, inputs, strict=True):
+        reason = why_not_timed(entry.model, one, settings.new_tokens)
+        if reason is None:
+            pairs.append((entry, one))
+        else:
+            entry.notes.append(f"{entry.loaded.name}: no {', '.join(sorted(wanted))}: {reason}")
+    if not pairs:
+        return
+    timed, prompts = [entry for entry, _ in pairs], [one for _, one in pairs]
+    made = generations([entry.model for entry in timed], prompts, new_tokens=settings.new_tokens, timing=timing)
+    for entry, generation in zip(timed, made, strict=True):
+        entry.measures |= {name: getattr(generation, name) for name in wanted}
 
 
 def _peak(entry: Entry, one: Tensor) -> Measure:

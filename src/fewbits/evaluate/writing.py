@@ -21,6 +21,7 @@ from fewbits.models.options import arithmetic_dtype
 from fewbits.runtime import cpu
 from fewbits.runtime.decode import is_fused
 from fewbits.runtime.generate import stream, texts
+from fewbits.runtime.prompts import token_ids
 from fewbits.storage.light import Begun
 
 
@@ -45,9 +46,7 @@ def write(name: str, prompt: str, settings: Writing, tell: Callable[[str], None]
     empty prompt, and more tokens than the model has positions.
     """
     loaded = (begun and _light(begun, prompt, settings)) or _load(name, settings)
-    ids = torch.tensor(loaded.tokenizer(prompt)["input_ids"], dtype=torch.long)
-    if not ids.numel():
-        raise FewbitsError("the prompt has no tokens")
+    ids = token_ids(prompt, loaded.tokenizer, torch.device("cpu"))[0][0]
     check_positions(loaded.model, ids.numel() + settings.max_new_tokens, "prompt and new tokens")
     if cpu.running():
         cpu.prepare(loaded.model)
@@ -75,7 +74,7 @@ def _light(begun: Begun, prompt: str, settings: Writing) -> Loaded | None:
     loaded = begun.load()
     if loaded is None:
         return None
-    length = len(loaded.tokenizer(prompt)["input_ids"]) + settings.max_new_tokens
+    length = token_ids(prompt, loaded.tokenizer, torch.device("cpu"))[0].shape[1] + settings.max_new_tokens
     return loaded if is_fused(loaded.model, length) else None
 
 

@@ -128,6 +128,19 @@ def generations(
     return [_generation(*each, new_tokens) for each in zip(prompts, runs, hows, strict=True)]
 
 
+def why_not_timed(model: nn.Module, prompt: Int[Tensor, "b t"], new_tokens: int) -> str | None:
+    """Why generating cannot be timed with a model: it keeps no cache, or its steps fail. None if it can."""
+    if cache_argument(model) is None:
+        return f"{type(model).__name__} keeps no KV cache"
+    check_positions(model, prompt.shape[1] + new_tokens, "prompt and new tokens")
+    try:
+        with evaluating(model):
+            generate(model, prompt[:, :2], 2)
+    except FewbitsError as error:
+        return str(error)
+    return None
+
+
 def _generation(prompt: Tensor, runs: list[Run], how: str, new_tokens: int) -> Generation:
     batch, length = prompt.shape
     how = f"prompt {length}, new {new_tokens}, batch {batch}, greedy, KV cache, {how}"

@@ -16,9 +16,11 @@ from torch import Tensor
 from fewbits.errors import FewbitsError
 from fewbits.runtime.graph import GraphDecoder, suits_graph
 from fewbits.runtime.padding import prefilled
+from fewbits.runtime.processors import has_processors
 from fewbits.runtime.sampling import Sampling
 from fewbits.runtime.vocabulary import check_ids
 
+LONGEST = 1 << 17  # tokens of the longest sequence whose cache is allocated beforehand; longer ones have a growing one
 BURST = 16  # steps of a launch of the fused kernel; whoever streams sees tokens in bursts of these
 
 
@@ -84,6 +86,8 @@ class FusedDecoder:
 def decoder_for(model: Any, batch: int, length: int, sampling: Sampling, *, burst: int = BURST) -> Decoder:
     """The fastest decoder for sequences of up to `length` tokens."""
     device = next(model.parameters()).device.type
+    if length > LONGEST or has_processors(model):
+        return PlainDecoder(model, sampling)
     if device == "cpu" and batch == 1:
         from fewbits.runtime.cpu.decoder import decoder
 

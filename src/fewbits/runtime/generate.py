@@ -1,19 +1,22 @@
 """Text from a language model: greedy or sampled, one sequence or a batch, all at once or as it is made."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from fewbits.errors import FewbitsError
+from fewbits.errors import FewbitsError, shown
+from fewbits.runtime.bounds import check_positions
 from fewbits.runtime.decode import BURST, decoder_for
-from fewbits.runtime.sampling import Sampling
+from fewbits.runtime.prompts import Prompt, is_single, is_text, token_ids
+from fewbits.runtime.sampling import Sampling, whole
+from fewbits.runtime.session import refuse_encoder_decoder
+from fewbits.runtime.vocabulary import check_ids
 
-Prompt = str | Sequence[int] | Sequence[Sequence[int]] | Tensor
 
-
+@no_type_check  # so that values of other types reach the checks below, whoever checks types at run time
 def generate(
     model: Any,
     prompt: Prompt,
@@ -26,13 +29,27 @@ def generate(
     stop: Sequence[int] | None = None,
     tokenizer: Any = None,
 ) -> Any:
-    """Continue a prompt. Returns the new text for text, else the new tokens, `[batch, steps]` (one sequence: `[steps]`).
+    """Continue a prompt. Temperature 0 gives the tokens of transformers' greedy `generate`, but for ties that rounding decides.
 
-    `prompt`: text (with the model's `tokenizer`), tokens, or several sequences of tokens, which may differ in length. `stop`:
-    tokens that end a sequence (default: the model's own; `()` for none); the rest of an ended sequence repeats its stop token.
-    Temperature 0 gives the tokens of transformers' greedy `generate`, but for ties that rounding decides.
+    Penalties, suppressed and forced tokens of the model's `generation_config` apply as they do there; its sampling does not.
 
-    Raises FewbitsError for text without a tokenizer, an empty prompt, or a setting out of its range.
+    Args:
+        model: A causal language model.
+        prompt: Text or a chat (a list of messages), both with the model's `tokenizer`; token ids; several sequences of them, which
+            may differ in length; or what a tokenizer returns, `input_ids` with an `attention_mask`, padded on either side.
+        max_new_tokens: Maximum number of new tokens of each sequence.
+        temperature: 0 takes the likeliest token, more samples.
+        top_k: Sample from the likeliest tokens alone; 0 for all.
+        top_p: Sample from the likeliest tokens that make up this probability.
+        seed: Of the sampling.
+        stop: Tokens that end a sequence (default: the model's own; `()` for none); the rest of an ended one repeats its stop token.
+        tokenizer: The model's tokenizer, for text and chats.
+
+    Returns:
+        The new text for text and chats, else the new tokens: `[batch, steps]`, or `[steps]` for a single sequence.
+
+    Raises:
+        FewbitsError: For a prompt or a setting that makes no sense, and for a model that cannot generate.
     """
     pieces = list(
         stream(
@@ -40,9 +57,10 @@ def generate(
             stop=stop, tokenizer=tokenizer, burst=64,
         )
     )  # fmt: skip
-    return "".join(pieces) if isinstance(prompt, str) else torch.cat(pieces, dim=-1)
+    return "".join(pieces) if is_text(prompt) else torch.cat(pieces, dim=-1)
 
 
+@no_type_check
 def stream(
     model: Any,
     prompt: Prompt,
@@ -57,15 +75,20 @@ def stream(
     burst: int = BURST,
 ) -> Iterator[Any]:
     """As `generate`, piece by piece: text for text, else tokens; a piece has up to `burst` tokens."""
-    if max_new_tokens < 1:
-        raise FewbitsError(f"max_new_tokens={max_new_tokens}: at least 1")
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-    ids, mask = _ids(prompt, tokenizer, next(model.parameters()).device)
-    ends = _ends(model) if stop is None else frozenset(stop)
-    pieces = _until(ends, model, ids, mask, max_new_tokens, sampling, burst)
-    if isinstance(prompt, str):
+    refuse_encoder_decoder(model)
+    count = whole("max_new_tokens", max_new_tokens)
+    if not 1 <= count < 2**31:
+        raise FewbitsError(f"max_new_tokens {shown(max_new_tokens)}: at least 1, and less than 2**31")
+    sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    ends = _ends(model) if stop is None else _stops(stop)
+    pad = getattr(getattr(model, "generation_config", None), "pad_token_id", None)
+    ids, mask = token_ids(prompt, tokenizer, next(model.parameters()).device, None if pad in _ends(model) else pad)
+    check_ids(ids, model)
+    check_positions(model, ids.shape[1], count)
+    pieces = _until(ends, model, ids, mask, count, sampling, burst)
+    if is_text(prompt):
         return texts(pieces, tokenizer)
-    single = (isinstance(prompt, Tensor) and prompt.dim() == 1) or (isinstance(prompt, Sequence) and isinstance(prompt[0], int))
+    single = is_single(prompt)
     return (piece[0] if single else piece for piece in pieces)
 
 
@@ -114,31 +137,16 @@ def texts(pieces: Iterable[Int[Tensor, "_ _"]], tokenizer: Any) -> Iterator[str]
         yield rest
 
 
-def _ids(prompt: Prompt, tokenizer: Any, device: torch.device) -> tuple[Int[Tensor, "batch n"], Tensor | None]:
-    if isinstance(prompt, str):
-        if tokenizer is None:
-            raise FewbitsError("a prompt of text needs the model's tokenizer: generate(model, text, tokenizer=...)")
-        prompt = tokenizer(prompt)["input_ids"]
-    if isinstance(prompt, Tensor):
-        ids = prompt[None] if prompt.dim() == 1 else prompt
-        if not ids.numel():
-            raise FewbitsError("the prompt has no tokens")
-        return ids.to(device), None
-    rows: list[Any] = [list(row) for row in prompt] if prompt and not isinstance(prompt[0], int) else [list(prompt)]  # type: ignore[arg-type]
-    if not rows or not all(rows):
-        raise FewbitsError("the prompt has no tokens")
-    return _padded(rows, device)
-
-
-def _padded(rows: list[list[int]], device: torch.device) -> tuple[Int[Tensor, "batch n"], Tensor | None]:
-    """Pad on the left; no mask where nothing is padded."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[row[0]] * (longest - len(row)) + row for row in rows], device=device)
-    if all(len(row) == longest for row in rows):
-        return ids, None
-    return ids, torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
-
-
 def _ends(model: Any) -> frozenset[int]:
     end = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return frozenset() if end is None else frozenset([end] if isinstance(end, int) else end)
+
+
+def _stops(stop: Any) -> frozenset[int]:
+    """Raises FewbitsError for anything but token ids."""
+    if isinstance(stop, str | bytes) or not isinstance(stop, Iterable):
+        raise FewbitsError(f"stop {shown(stop)}: a sequence of token ids, () for none")
+    ends = frozenset(whole("stop", each) for each in stop)
+    if wild := [each for each in ends if not 0 <= each < 2**63]:
+        raise FewbitsError(f"stop {shown(wild[0])}: token ids are 0 or more")
+    return ends

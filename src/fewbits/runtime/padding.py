@@ -36,7 +36,7 @@ class Rows:
 def prefilled(model: Any, ids: Int[Tensor, "batch n"], mask: Tensor | None, count: int) -> tuple[Session | Rows, Tensor]:
     """Process a batch of prompts: what continues it, and the logits of the first new tokens."""
     if mask is not None and not bool(mask.all()) and not _ignores_padding(model, ids, mask):
-        if has_growing_rope(getattr(model, "config", None), ("dynamic",)):  # its state is in the model: sessions would share it
+        if has_growing_rope(model, ("dynamic",)):  # its state is in the model: sessions would share it
             raise FewbitsError(
                 f"{type(model).__name__}: padding changes its rotary embedding: generate for one sequence at a time"
             )
@@ -48,8 +48,8 @@ def prefilled(model: Any, ids: Int[Tensor, "batch n"], mask: Tensor | None, coun
 
 def _ignores_padding(model: Any, ids: Tensor, mask: Tensor) -> bool:
     """Whether the sequence with the most padding has the logits that it has alone; found once for models with attention alone."""
-    if not (can_generate(model) and takes(model, "attention_mask")):
-        return False
+    if not (can_generate(model) and takes(model, "attention_mask")) or has_growing_rope(model):
+        return False  # frequencies follow the longest sequence of a batch
     if model.__dict__.get(_KNOWN):
         return True
     row = int(mask.sum(-1).argmin())

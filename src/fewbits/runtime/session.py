@@ -58,7 +58,7 @@ class Session:
         prepared = self._prepared
         if prepared is None:
             return self._logits(self._run(lambda: _ask(self.model, self.ids)))
-        if has_growing_rope(self.model.config, ("dynamic",)):
+        if has_growing_rope(self.model, ("dynamic",)):
             _reset_rope(self.model)
         output = self._run(lambda: self.model._prefill(prepared.ids, prepared.settings, self.inputs))
         self._update(output)
@@ -214,7 +214,7 @@ def uses_default_protocol(model: Any) -> bool:
     return (
         (kind.__name__ in _SWITCHING or kind.prepare_inputs_for_generation is default.prepare_inputs_for_generation)
         and kind._update_model_kwargs_for_generation is default._update_model_kwargs_for_generation
-        and not has_growing_rope(model.config)
+        and not has_growing_rope(model)
     )
 
 
@@ -224,8 +224,9 @@ def _is_plain(model: Any, inputs: dict[str, Any], cache: Any) -> bool:
     return bool(inputs.get("use_cache")) and set(inputs) <= _USUAL and layers <= _GROWING and uses_default_protocol(model)
 
 
-def has_growing_rope(config: Any, kinds: tuple[str, ...] = ("dynamic", "longrope", "su")) -> bool:
+def has_growing_rope(model: Any, kinds: tuple[str, ...] = ("dynamic", "longrope", "su")) -> bool:
     """Whether the rotary embedding changes as the sequence grows (dynamic NTK, LongRoPE)."""
+    config: Any = getattr(model, "config", None)
     if hasattr(config, "get_text_config"):
         config = config.get_text_config()
     found = [getattr(config, name, None) for name in ("rope_parameters", "rope_scaling")]
