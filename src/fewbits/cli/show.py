@@ -1,10 +1,11 @@
 """What the commands print: tables for people, and the JSON document."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fewbits import strictjson
-from fewbits.cli.tables import console, mib, percent, table
+from fewbits.cli.tables import console, inert, mib, percent, table
 from fewbits.evaluate.row import Row
 from fewbits.evaluate.row import document as as_document
 from fewbits.measure.result import Measure
@@ -33,7 +34,7 @@ def sizes(rows: Sequence[Row]) -> None:
         )
     out = console()
     out.print(table(f"{rows[0].model}: {rows[0].measures['size'].parts['parameters']:,} parameters", heads, body))
-    out.print(f"[dim]Bytes of the tensors that are stored, tied ones once.{_kept(rows[-1])}[/dim]")
+    out.print(f"[dim]Bytes of the tensors that are stored, tied ones once.{inert(_kept(rows[-1]))}[/dim]")
 
 
 def quantized(row: Row, folder: Path) -> None:
@@ -52,7 +53,7 @@ def quantized(row: Row, folder: Path) -> None:
         f"{percent(row.coverage)} of parameters quantized in {row.measures['quantize_time'].value:.1f} s: "
         f"{mib(before)} MiB -> {mib(size.value)} MiB, {before / size.value:.2f} times smaller"
     )
-    out.print(f"[dim]next: fewbits eval {folder}[/dim]")
+    out.print(f"[dim]next: fewbits eval {inert(shlex.quote(str(folder)))}[/dim]")
 
 
 COLUMNS: tuple[tuple[str, str, Cell], ...] = (
@@ -82,11 +83,11 @@ def evaluated(rows: Sequence[Row]) -> None:
     out = console()
     out.print(table("", heads, body))
     for line in _protocols(rows, columns):
-        out.print(f"[dim]{line}[/dim]")
+        out.print(f"[dim]{inert(line)}[/dim]")
     if sources := rows[0].extra.get("data"):
-        out.print(f"[dim]measured on: {', '.join(sources)}[/dim]")
+        out.print(f"[dim]measured on: {inert(', '.join(sources))}[/dim]")
     for note in dict.fromkeys(note for row in rows for note in row.notes):
-        out.print(f"[yellow]{note}[/yellow]")
+        out.print(f"[yellow]{inert(note)}[/yellow]")
 
 
 def piece(text: str) -> None:
@@ -99,7 +100,7 @@ def written(row: Row) -> None:
     print(flush=True)
     read, wrote = row.measures["prefill_speed"], row.measures.get("decode_speed")
     speeds = f"read {read.value:,.0f} tokens/s" + (f", wrote {wrote.value:,.1f} tokens/s" if wrote else "")
-    console(stderr=True).print(f"[dim]{row.short_label}: {speeds} ({read.protocol})[/dim]")
+    console(stderr=True).print(f"[dim]{inert(row.short_label)}: {speeds} ({read.protocol})[/dim]")
 
 
 def document(rows: Sequence[Row]) -> None:

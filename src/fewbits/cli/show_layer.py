@@ -8,7 +8,7 @@ from rich.console import Console
 
 import fewbits
 from fewbits import strictjson
-from fewbits.cli.tables import console, table
+from fewbits.cli.tables import console, inert, table
 from fewbits.formats import Format
 from fewbits.inspect.values import Counts, GroupBits, LayerView
 from fewbits.report.cells import plain, short
@@ -22,7 +22,7 @@ def layer(view: LayerView) -> None:
     """The whole layer, from its weights to its bits."""
     out = console()
     shape = " x ".join(map(str, view.weights.shape))
-    out.print(f"[bold]{view.model}: {view.name}[/bold]  {view.kind}, {shape}, {view.weights.dtype}")
+    out.print(f"[bold]{inert(view.model)}: {inert(view.name)}[/bold]  {inert(view.kind)}, {shape}, {view.weights.dtype}")
     out.print(f"\n[bold]weights[/bold] (counts on a logarithmic scale){_ticked(view)}")
     histogram(out, view.weights.counts, view.stored.grid if view.stored else ())
     out.print(words.about_weights(view.weights))
@@ -36,7 +36,7 @@ def layer(view: LayerView) -> None:
         out.print(words.about_stored(view.stored))
         _bits(out, view)
     for note in view.notes:
-        out.print(f"[yellow]{note}[/yellow]")
+        out.print(f"[yellow]{inert(note)}[/yellow]")
 
 
 def document(view: LayerView) -> None:

@@ -4,13 +4,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 import fewbits
 from fewbits import machine
 from fewbits.cli.show_predicted import document
-from fewbits.cli.tables import console, mib, table
-from fewbits.errors import printable
+from fewbits.cli.tables import console, inert, mib, table
 from fewbits.evaluate.row import Row
 from fewbits.search.agreement import rank_correlation
 from fewbits.search.outcome import Tried, Tuned
@@ -81,20 +78,18 @@ def tuned(model: str, result: Tuned, sources: Sequence[str]) -> None:
         clock = result.costs.clocks[name]
         told = result.costs.of_seconds(name, clock.seconds(chosen.choice))
         out.print(f"{name}: predicted {shown(name, told)}, measured {shown(name, float(measure.value))} ({measure.protocol})")
-    out.print(f"[dim]{'; '.join(sources)}; {_times(result.seconds)}[/dim]")
+    out.print(f"[dim]{inert('; '.join(sources))}; {_times(result.seconds)}[/dim]")
 
 
 def saved(folder: Path) -> None:
     """Where it is."""
-    page, following = escape(printable(str(folder / "report.html"))), escape(f"fewbits eval {shlex.quote(str(folder))}")
-    console().print(
-        f"saved in {escape(printable(str(folder)))}, the report in {page}\n[dim]next: {following}[/dim]", soft_wrap=True
-    )
+    page, following = inert(folder / "report.html"), inert(f"fewbits eval {shlex.quote(str(folder))}")
+    console().print(f"saved in {inert(folder)}, the report in {page}\n[dim]next: {following}[/dim]", soft_wrap=True)
 
 
 def written(folder: Path) -> None:
     """Where the page is."""
-    console().print(escape(printable(f"page, JSON and CSV in {folder}: {folder / 'report.html'}")), soft_wrap=True)
+    console().print(inert(f"page, JSON and CSV in {folder}: {folder / 'report.html'}"), soft_wrap=True)
 
 
 def tuned_document(model: str, result: Tuned, row: Row | None) -> None:

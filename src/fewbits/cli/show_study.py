@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from fewbits.cli.show import COLUMNS
-from fewbits.cli.tables import console, percent, table
+from fewbits.cli.tables import console, inert, percent, table
 from fewbits.errors import FewbitsError, printable
 from fewbits.study.items import Kind, label_of, matches
 from fewbits.study.results import Reported, RowResult, Sensitivity, StudyResults, Weights, other_schemes
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 def tell(line: str) -> None:
     """A line of progress."""
-    console(stderr=True).print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
+    console(stderr=True).print(f"[dim]{inert(line)}[/dim]", soft_wrap=True)
 
 
 def todo(found: Sequence["Todo"]) -> None:
@@ -28,7 +26,7 @@ def todo(found: Sequence["Todo"]) -> None:
     ]
     console().print(table("", ["item", "model", "key", ""], body))
     for problem in dict.fromkeys(f"{t.item.label}: {t.item.problem}" for t in found if t.item.problem):
-        console().print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
+        console().print(f"[yellow]{inert(problem)}[/yellow]", soft_wrap=True)
 
 
 def studied(found: StudyResults, folder: Path, problem: str | None = None) -> None:
@@ -42,29 +40,29 @@ def studied(found: StudyResults, folder: Path, problem: str | None = None) -> No
         if row.error is None:
             cells = [cell(row.measures[name]) if name in row.measures else "-" for name, _, cell in columns]
             scores = [_score(row.scores.get(score.name)) for score in found.scores]
-            body.append([*([escape(row.model)] if many else []), escape(row.label), percent(row.coverage), *cells, *scores])
+            body.append([*([row.model] if many else []), row.label, percent(row.coverage), *cells, *scores])
     out = console()
     out.print(table(found.title, heads, body))
     _others(found)
     for row in found.rows:
         if row.error is not None:
-            out.print(f"[yellow]{escape(_name(row, many))}: {escape(row.error)}[/yellow]", soft_wrap=True)
+            out.print(f"[yellow]{inert(_name(row, many))}: {inert(row.error)}[/yellow]", soft_wrap=True)
     for each in (*found.sensitivities, *found.weights):
         if each.error is not None:
-            out.print(f"[yellow]{each.model}: layers in {each.scheme}: {escape(each.error)}[/yellow]", soft_wrap=True)
+            out.print(f"[yellow]{inert(each.model)}: layers in {each.scheme}: {inert(each.error)}[/yellow]", soft_wrap=True)
         if told := other_schemes(each.scheme, each.layers):
-            out.print(f"[dim]{escape(printable(f'{each.model}: {told}'))}[/dim]", soft_wrap=True)
+            out.print(f"[dim]{inert(f'{each.model}: {told}')}[/dim]", soft_wrap=True)
     where = folder / ("results.json" if problem else "report.html")
     if problem:
-        out.print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
-    out.print(f"[dim]{f'{found.missing} not done yet; ' if found.missing else ''}see {where}[/dim]", soft_wrap=True)
+        out.print(f"[yellow]{inert(problem)}[/yellow]", soft_wrap=True)
+    out.print(f"[dim]{f'{found.missing} not done yet; ' if found.missing else ''}see {inert(where)}[/dim]", soft_wrap=True)
 
 
 def _others(found: StudyResults) -> None:
     """What others reported, in a table of its own: beside ours it would leave no room for the figures."""
     told = {row.label: ", ".join(_reported(figure) for figure in row.reported) for row in found.rows if row.reported}
     if told:
-        console().print(table(f"Reported: {found.reported}", ["row", "figures"], [[escape(k), v] for k, v in told.items()]))
+        console().print(table(f"Reported: {found.reported}", ["row", "figures"], [[k, v] for k, v in told.items()]))
 
 
 def failed(found: StudyResults, only: str | None) -> list[str]:
@@ -94,7 +92,7 @@ def failed(found: StudyResults, only: str | None) -> list[str]:
 def failures(lines: Sequence[str]) -> None:
     """How many failed, on standard error."""
     what = "1 row failed" if len(lines) == 1 else f"{len(lines)} rows failed"
-    console(stderr=True).print(escape(f"{what}; the others are kept: {printable(lines[0], 300)}"), soft_wrap=True)
+    console(stderr=True).print(inert(f"{what}; the others are kept: {printable(lines[0], 300)}"), soft_wrap=True)
 
 
 def _name(row: RowResult, many: bool) -> str:

@@ -4,9 +4,14 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from fewbits.errors import printable
 
 MIB = 1024**2
+LONGEST = 2_000  # characters of one text
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -15,14 +20,25 @@ def console(*, stderr: bool = False) -> Console:
     return out if out.is_terminal else Console(highlight=False, width=200, color_system=None, stderr=stderr)
 
 
+def inert(text: object) -> str:
+    """A name or message for `Console.print`: no markup is read in it, and control characters are escaped."""
+    return escape(printable(str(text), LONGEST))
+
+
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """First column to the left, the figures to the right."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    """First column to the left, the figures to the right. No markup is read in the texts."""
+    made = Table(
+        title=_text(title) if title else None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for at, head in enumerate(heads):
-        made.add_column(head, justify="left" if at == 0 else "right", overflow="fold", no_wrap=at > 0)
+        made.add_column(_text(head), justify="left" if at == 0 else "right", overflow="fold", no_wrap=at > 0)
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*map(_text, row))
     return made
+
+
+def _text(text: str) -> Text:
+    return Text(printable(text, LONGEST))
 
 
 def mib(count: int | float) -> str:

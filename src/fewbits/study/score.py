@@ -6,9 +6,11 @@ it is ever handed to Python to run.
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 from fewbits.errors import FewbitsError
@@ -47,13 +49,19 @@ class Expression:
     def __post_init__(self) -> None:
         if len(self.text) > _MOST:
             raise FewbitsError(f"the score is longer than {_MOST} characters")
-        _check(self._tree, self.text)
+        tree = self._tree
+        try:
+            _check(tree, self.text)
+        except RecursionError:
+            raise FewbitsError(f"'{self.text}' is nested too deeply") from None
 
     @cached_property
     def _tree(self) -> ast.expr:
         try:
-            return ast.parse(self.text.strip(), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # such as for 1if, which is no number
+                return ast.parse(self.text.strip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError, Warning) as error:
             reason = getattr(error, "msg", None) or "too deep"
             raise FewbitsError(f"'{self.text}' cannot be read ({reason}): {_OFFERED}") from None
 
@@ -65,9 +73,10 @@ class Expression:
         return {name: Quantity.parse(name) for name in names}
 
     def of(self, lookup: Lookup) -> int | float | bool | None:
-        """The value; None where a measure is missing, or something is divided by zero."""
+        """The value; None if a measure is missing, something is divided by zero, or the value is not finite."""
         try:
-            return _value(self._tree, lambda name: lookup(self.quantities[name]))
+            found = _value(self._tree, lambda name: lookup(self.quantities[name]))
+            return found if isfinite(found) else None
         except (_MissingError, ZeroDivisionError, OverflowError):
             return None
 
@@ -76,7 +85,7 @@ def _check(node: ast.expr, text: str) -> None:
     """Raise FewbitsError for anything but what is offered."""
     match node:
         case ast.Constant(value=value) if isinstance(value, int | float) and not isinstance(value, bool):
-            return
+            _check_finite(value, text)
         case ast.Name(id=name):
             Quantity.parse(name)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
@@ -97,6 +106,15 @@ def _check(node: ast.expr, text: str) -> None:
                 _check(each, text)
         case _:
             raise FewbitsError(f"'{ast.unparse(node)}' in '{text}' is not offered: {_OFFERED}")
+
+
+def _check_finite(value: int | float, text: str) -> None:
+    try:
+        finite = isfinite(value)
+    except OverflowError:  # a whole number beyond the largest float
+        finite = False
+    if not finite:
+        raise FewbitsError(f"a number in '{text}' is not finite")
 
 
 def _value(node: ast.AST, lookup: Callable[[str], int | float | None]) -> int | float | bool:
