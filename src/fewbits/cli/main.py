@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from fewbits.cli import bench, doctor, eval, generate, inspect, quantize, report, sensitivity, size, study, tune
+from fewbits.cli import bench, doctor, eval, generate, inspect, quantize, report, sensitivity, size, stopping, study, tune
 from fewbits.cli.arguments import checked
 from fewbits.cli.options import version_option
 from fewbits.errors import FewbitsError, printable
@@ -46,11 +46,20 @@ def about(version: version_option = None) -> None:
 
 
 def main() -> None:
-    """Run the command line. Bad input ends in one line and exit code 2; an interruption in 130."""
+    """Run the command line. Bad input ends in one line and exit code 2; a signal in 128 and its number."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        _check_folder()
-        sys.exit(app(standalone_mode=False))
+        _run()
+    finally:
+        stopping.flush(_fail)
+
+
+def _run() -> None:
+    try:
+        with stopping.stoppable(_fail):
+            _check_folder()
+            code = app(standalone_mode=False)
+        sys.exit(code)
     except FewbitsError as error:
         _fail(str(error), 2)
     except USAGE_ERROR as error:
@@ -58,10 +67,13 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:  # `fewbits size ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stopping.drop_output()
         sys.exit(141)
     except MemoryError as error:
         _fail(f"out of memory{f': {error}' if str(error) else ''}. Choose a smaller model, batch or context", 1)
+    except OSError as error:
+        stopping.drop_output()
+        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 2)
     except Exception as error:
         if os.environ.get("FEWBITS_DEBUG"):
             raise

@@ -23,7 +23,8 @@ from fewbits.search.outcome import Tuned
 from fewbits.search.record import tuned_csv, tuned_record
 from fewbits.search.seek import Search
 from fewbits.search.subject import Subject
-from fewbits.storage.save import save
+from fewbits.storage.folder import Output
+from fewbits.storage.save import save_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,8 @@ class Both:
         self.beside.save_pretrained(save_directory)
 
 
-def save_tuned(subject: Subject, search: Search, tuned: Tuned, folder: Path, *, force: bool) -> Row:
-    """Quantize by the plan and save all of it. The row tells what was measured."""
+def save_tuned(subject: Subject, search: Search, tuned: Tuned, output: Output) -> Row:
+    """Quantize by the plan and save all of it. The row has what was measured."""
     loaded, chosen = subject.loaded, tuned.chosen
     if chosen.evidence is None:
         raise ValueError("the chosen plan is verified")
@@ -70,14 +71,13 @@ def save_tuned(subject: Subject, search: Search, tuned: Tuned, folder: Path, *, 
         document = {"fewbits": fewbits.__version__, "machine": machine.describe(), "command": command_line(), "tune": record}
         write_text(strictjson.dumps(document) + "\n", place / "tune.json")
 
-    save(
+    folder = save_to(
+        output,
         loaded.model,
-        folder,
         tokenizer=Both(own=loaded.tokenizer, beside=Beside(write=write)),
         processor=loaded.processor,
         measures=measures,
         source=loaded.source,
-        force=force,
     )
     extra = {"original": before.to_dict(), "folder": str(folder), "file_size": file_size(folder).to_dict()}
     return Row(model=loaded.name, plan=plan_of(loaded.model), measures={m.name: m for m in measures}, extra=extra)

@@ -19,6 +19,7 @@ from fewbits.cli.options import (
 
 if TYPE_CHECKING:
     from fewbits.search.goal import Goal
+    from fewbits.storage.folder import Output
 
 _GOAL, _OUTPUT = "What is wanted", "Output"
 
@@ -92,17 +93,14 @@ def command(
     fewbits tune demo --limit 'decode_speed>=+20%' --limit 'memory<=12MiB' --context 512
     """
     from fewbits.errors import FewbitsError
-    from fewbits.search.asked import keep
     from fewbits.search.goal import Goal
     from fewbits.search.limits import parse_limit
     from fewbits.search.settings import DataSettings, Settings
-    from fewbits.storage.folder import check_output
+    from fewbits.storage.folder import check_not_original, reserved
 
     goal = Goal.of([parse_limit(text) for text in limit or ()], minimize, maximize)
     if predict and output is not None:
         raise FewbitsError("--predict saves nothing: leave out -o, or --predict")
-    if output is not None:
-        check_output(output, force=force)
     data = DataSettings(
         text=text,
         images=images,
@@ -132,6 +130,18 @@ def command(
     if predict:
         _predict(asked, goal, json=json)
         return
+    if output is None:
+        _search(asked, goal, None, json=json)
+        return
+    check_not_original(output, model)
+    with reserved(output, force=force) as place:
+        _search(asked, goal, place, json=json)
+
+
+def _search(asked: tuning.Question, goal: "Goal", place: "Output | None", *, json: bool) -> None:
+    """Find a plan, print it, and save the model if a folder was reserved for it."""
+    from fewbits.search.asked import keep
+
     found = tuning.searched(asked)
     search = found.search
     from fewbits.cli import show_search
@@ -139,15 +149,15 @@ def command(
     tuned = search.run(goal)
     if (store := asked.store()) is not None:
         keep(store, search.known(), tuned.evidence)
-    show_search.tuned(model, tuned, found.subject.sources)
+    show_search.tuned(asked.model, tuned, found.subject.sources)
     row = None
-    if output is not None:
+    if place is not None:
         from fewbits.cli.save_tuned import save_tuned
 
-        row = save_tuned(found.subject, search, tuned, output, force=force)
-        show_search.saved(output)
+        row = save_tuned(found.subject, search, tuned, place)
+        show_search.saved(place.folder)
     if json:
-        show_search.tuned_document(model, tuned, row)
+        show_search.tuned_document(asked.model, tuned, row)
 
 
 def _predict(asked: tuning.Question, goal: "Goal", *, json: bool) -> None:
