@@ -14,7 +14,7 @@ from fewbits.files import check_folder, read_object
 from fewbits.shards import INDEX, SINGLE
 
 CONFIG = "config.json"
-MOST_LAYERS = 4096  # the deepest published models have 1,000
+MOST_LAYERS = 2048  # the deepest published models have 1,000
 MOST_LABELS = 2**20
 MOST_SIZE = 2**26  # of a width, a vocabulary, positions; the largest are 2^24
 _TYPES: dict[str, type] = {

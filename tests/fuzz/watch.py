@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from transformers.utils.hub import HF_MODULES_CACHE  # where transformers copies a folder's code to, and runs it
+
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _CHANGES = (
     "os.remove",
@@ -22,7 +24,7 @@ _CHANGES = (
 class Watch:
     """Collects forbidden events in `seen` while `active`; files may be written below `writable` only.
 
-    Code that comes from below `place`, network, subprocesses and unpickling are forbidden.
+    Code from below `place` or of transformers' copies of it, network, subprocesses and unpickling are forbidden.
     """
 
     def __init__(self, place: Path, *, writable: tuple[Path, ...] = ()) -> None:
@@ -59,7 +61,7 @@ class Watch:
         self.active = True
 
     def _is_ours(self, path: object) -> bool:
-        return isinstance(path, str) and path.startswith(self.place)
+        return isinstance(path, str) and path.startswith((self.place, HF_MODULES_CACHE))
 
     def _is_write(self, args: tuple[Any, ...]) -> bool:
         _, mode, flags = args

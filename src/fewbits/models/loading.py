@@ -12,13 +12,13 @@ from fewbits.data.hub import snapshot
 from fewbits.data.processor import ImageProcessor
 from fewbits.errors import FewbitsError
 from fewbits.models import configuration, timm_model
-from fewbits.models.bounded import UNSEEN, bounded
+from fewbits.models.bounded import bounded
 from fewbits.models.loaded import Loaded, Task
 from fewbits.models.names import Name, resolve
 from fewbits.models.options import Options, parse_device, parse_dtype
 from fewbits.models.outline import outline_of
 from fewbits.models.tokenizer import tokenizer_of
-from fewbits.models.weights import check_no_adapter
+from fewbits.models.weights import bound_of, check_no_adapter
 
 # Of a hub's repository, what a model in transformers' format is made of; subfolders hold other formats' files.
 _ONLY = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*")
@@ -143,7 +143,7 @@ def shapes(name: str | Path, *, trust_remote_code: bool = False, classes: int | 
         options = Options(trust_remote_code=trust_remote_code, weights=False)
         folder = found.folder or _fetch(found, options)
         check_no_adapter(folder)
-        with bounded(UNSEEN):
+        with bounded(bound_of(folder)):
             outline = outline_of(configuration.read_config(folder))
         if outline is not None:
             return outline

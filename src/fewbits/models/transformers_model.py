@@ -11,12 +11,12 @@ from torch import nn
 
 from fewbits.errors import FewbitsError
 from fewbits.models.boundary import library
-from fewbits.models.bounded import UNSEEN, Bound, bounded
+from fewbits.models.bounded import bounded
 from fewbits.models.configuration import check_code, check_original, task_of
 from fewbits.models.loaded import Task
 from fewbits.models.options import Options
 from fewbits.models.quiet import quietly, transformers
-from fewbits.models.weights import FLOATS, check_leftovers, check_weights
+from fewbits.models.weights import FLOATS, bound_of, check_leftovers, check_weights
 from fewbits.storage.headers import Stored
 
 _SHOWN = 3  # names of keys in a message
@@ -31,10 +31,8 @@ def load(folder: Path, config: Mapping[str, Any], options: Options, *, called: s
     for which the model has no place gives a warning in the log `fewbits`.
     """
     check_original(called, config)
-    bound, found = UNSEEN, {}
-    if options.weights:
-        found = check_weights(folder)
-        bound = Bound.of_files(len(found), sum(path.stat().st_size for path in {one.path for one in found.values()}))
+    found = check_weights(folder) if options.weights else {}
+    bound = bound_of(folder)
     with quietly():
         from fewbits.models import digits  # here, so that transformers is imported quietly
 

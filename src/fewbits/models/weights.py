@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fewbits.errors import FewbitsError, shown
 from fewbits.files import check_file
+from fewbits.models.bounded import UNSEEN, Bound
 from fewbits.shards import INDEX, SINGLE, present, shards_of
 from fewbits.storage.headers import Stored, stored
 
@@ -65,6 +66,15 @@ def check_leftovers(called: str, unused: Iterable[str]) -> None:
                 f"{called}: its weights hold {shown(name)} of a quantized model, but config.json has no quantization_config:"
                 " start from the original model"
             )
+
+
+def bound_of(folder: Path) -> Bound:
+    """What a model of a folder can be, by its weight files; a wide bound if they are not there or not whole."""
+    try:
+        found = check_weights(folder)
+    except FewbitsError:
+        return UNSEEN
+    return Bound.of_files(len(found), sum(path.stat().st_size for path in {tensor.path for tensor in found.values()}))
 
 
 def weight_files(folder: Path) -> list[Path]:
