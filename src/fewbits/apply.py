@@ -12,8 +12,8 @@ from fewbits import methods
 from fewbits.errors import FewbitsError, MisfitError
 from fewbits.finite import check_finite_model
 from fewbits.layers import QuantizedLayer, replacement_for
+from fewbits.methods._checks import check_dtype
 from fewbits.methods._gpu import checked_together, not_together, unusual_on_gpu
-from fewbits.methods.base import check_dtype
 from fewbits.plan import Decision, OnMisfit, Plan, PlanLike
 from fewbits.progress import track
 from fewbits.roles import kept_by_default

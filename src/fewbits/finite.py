@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbits.errors import FewbitsError
-from fewbits.methods.base import check_finite
-
-_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+from fewbits.methods._checks import FLOATS, check_finite
 
 
 def check_finite_model(model: nn.Module, quantized: Mapping[str, Tensor], skipped: Collection[str] = ()) -> None:
@@ -28,15 +26,15 @@ def check_finite_model(model: nn.Module, quantized: Mapping[str, Tensor], skippe
         if id(tensor) not in weights and id(tensor) not in fine and name.rpartition(".")[0] not in skipped:
             _check_kept(f"tensor {name}", tensor)
     for name, buffer in _saved_buffers(model):
-        if not buffer.is_meta and buffer.dtype in _FLOATS and buffer.numel():
+        if not buffer.is_meta and buffer.dtype in FLOATS and buffer.numel():
             _check_kept(f"tensor {name}", buffer.clamp(min=0))  # NaN passes through it
 
 
 def _fine_on_gpu(tensors: list[Tensor]) -> set[int]:
     """Those on a GPU, if all of them are finite."""
-    there = [t.detach() for t in tensors if t.is_cuda and t.numel() and t.dtype in _FLOATS]
+    there = [t.detach() for t in tensors if t.is_cuda and t.numel() and t.dtype in FLOATS]
     most = nn.utils.get_total_norm(there, float("inf"))  # some launches for all; NaN passes through it
-    return {id(t) for t in tensors if t.is_cuda and t.numel() and t.dtype in _FLOATS} if most.isfinite() else set()
+    return {id(t) for t in tensors if t.is_cuda and t.numel() and t.dtype in FLOATS} if most.isfinite() else set()
 
 
 def _check_weight(what: str, weight: Tensor) -> None:
@@ -51,7 +49,7 @@ def _check_weight(what: str, weight: Tensor) -> None:
 def _check_kept(what: str, tensor: Tensor) -> None:
     if tensor.is_meta:
         raise FewbitsError(f"{what}: is not loaded (meta device): load the whole model first")
-    if not tensor.numel() or tensor.dtype not in _FLOATS:
+    if not tensor.numel() or tensor.dtype not in FLOATS:
         return
     try:
         check_finite(tensor)

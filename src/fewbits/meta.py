@@ -3,7 +3,7 @@
 Floats are held as the integers of their bits (f16 as int16, f32 as int32), in memory and on disk: nothing that casts the
 floats of a model (`model.half()`, a loader that was asked for another dtype) can then touch a scale by mistake.
 `/q8` stores 8-bit codes and, for every 256 of them, a step and a base in f32: value ~ base + code * step. A scale of 0 (see
-`base.stores_zero_scales`) is exact: its block has base 0, and code 0 is used for it only.
+`methods._scales`) is exact: its block has base 0, and code 0 is used for it only.
 """
 
 from collections.abc import Mapping

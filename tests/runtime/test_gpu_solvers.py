@@ -86,3 +86,37 @@ def test_layers_with_bad_weights_are_named() -> None:
         fewbits.quantize(layers(torch.nan), "hqq:uint4g32")
     with pytest.raises(FewbitsError, match=r"1 of its 2,048 weights"):
         Scheme.parse("rtn:uint4g32").quantize(layers(torch.nan).get_parameter("1.weight"))
+
+
+@pytest.mark.parametrize(
+    "text", ["rtn:uint4g64", "hqq:uint3g64", "mse:int4g64", "nf4g64", "rtn:int1g64", "rtn:uint4g64/q8", "rtn:int8t"]
+)
+@pytest.mark.parametrize("size", [1e-7, 1e-20])
+def test_tiny_weights_keep_their_precision(text: str, size: float) -> None:
+    scheme, w = Scheme.parse(text), torch.randn(64, 256)
+    expected = (scheme.quantize(w).dequantize() - w).norm() / w.norm()
+    tiny = (w * size).cuda()
+    tiny[3] = 0
+    model = torch.nn.Sequential(torch.nn.Linear(256, 64, bias=False), torch.nn.Linear(64, 64)).cuda()
+    model[0].weight = torch.nn.Parameter(tiny.clone())
+    whole = fewbits.quantize(model, {"0": text, "*": "keep"})[0]
+    for made in (scheme.quantize(tiny), whole.quantized):
+        error = (made.dequantize().double() - tiny.double()).norm() / tiny.double().norm()
+        assert error < 1.1 * expected + 1e-3
+        assert (made.dequantize()[3] == 0).all()
+    x = torch.randn(4, 256, device="cuda", dtype=torch.bfloat16)
+    want = x.double() @ whole.dequantize().double().T
+    with torch.no_grad():
+        assert (whole(x).double() - want).norm() < 0.02 * want.norm()
+
+
+def test_only_weights_of_unusual_size_are_waited_for_one_by_one() -> None:
+    from fewbits.formats import Format
+    from fewbits.methods._gpu import unusual_on_gpu
+
+    plain, faint, spread = torch.randn(3, 64, 256).cuda()
+    faint *= 1e-7
+    spread[3] *= 1e-9
+    sets = {"plain": plain, "faint": faint, "spread": spread, "zeros": torch.zeros_like(plain)}
+    for text, expected in (("uint4g64", {"faint", "spread"}), ("uint4g64/f32", set()), ("int4/q8", {"spread"})):
+        assert unusual_on_gpu({name: (w, Format.parse(text)) for name, w in sets.items()}) == expected

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fewbits.formats import Format
-from fewbits.methods.base import Fit
+from fewbits.methods._scales import Fit
 
 # Largest zero point whose own rounding costs at most about half a code, by the bits of the type that stores it.
 MOST_ZERO = {"f32": 2.0**23, "f16": 2.0**10, "bf16": 2.0**7, "q8": 2.0**10}
@@ -14,7 +14,7 @@ MOST_ZERO = {"f32": 2.0**23, "f16": 2.0**10, "bf16": 2.0**7, "q8": 2.0**10}
 def fit_range(low: Float[Tensor, " n"], high: Float[Tensor, " n"], format: Format) -> Fit:
     """The affine grid whose first code is `low` and whose last is `high`; symmetric formats take the larger magnitude.
 
-    A group of zeros gets a scale of 0: what is stored for it is not decided here (see `base.store_fit`).
+    A group of zeros gets a scale of 0: what is stored for it is not decided here (see `_scales.store_fit`).
     """
     low = low + 0.0  # 0 of -0: which of the two is the smallest would hang on their order
     most = low.abs().maximum(high.abs())

@@ -18,20 +18,11 @@ from fewbits import solvers_cpu
 from fewbits.codebooks import codebook_of
 from fewbits.formats import Format
 from fewbits.methods._affine import MOST_ZERO
+from fewbits.methods._checks import check_finite
 from fewbits.methods._grids import Grids
+from fewbits.methods._scales import LEAST_F16, Fit, divisors, store_fit, stores_zero_scales
 from fewbits.methods._threads import one_thread_each
-from fewbits.methods.base import (
-    CHUNK,
-    LEAST_F16,
-    Fit,
-    Method,
-    check_finite,
-    divisors,
-    order_of,
-    sample,
-    store_fit,
-    stores_zero_scales,
-)
+from fewbits.methods.base import CHUNK, Method, order_of, sample
 from fewbits.pieces import packed_bytes
 from fewbits.solvers_cpu import Room, Rounding, Said
 from fewbits.tensor import QuantizedTensor, matrix_shape, read_scale, read_zero

@@ -19,8 +19,10 @@ from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.methods import _range
 from fewbits.methods._affine import MOST_ZERO
+from fewbits.methods._checks import check_finite
 from fewbits.methods._grids import Grids
-from fewbits.methods.base import Fit, Method, check_finite, divisors, order_of, store_fit, stores_zero_scales, to_groups
+from fewbits.methods._scales import Fit, divisors, store_fit, stores_zero_scales
+from fewbits.methods.base import Method, order_of, to_groups
 from fewbits.tensor import QuantizedTensor, matrix_shape, read_scale, read_zero
 
 

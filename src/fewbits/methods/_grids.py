@@ -16,7 +16,8 @@ from fewbits.codebooks import codebook_of
 from fewbits.formats import Format
 from fewbits.meta import FLOATS
 from fewbits.methods._affine import fit_range
-from fewbits.methods.base import LEAST_F16, Fit, nearest
+from fewbits.methods._scales import LEAST_F16, Fit
+from fewbits.methods.base import nearest
 from fewbits.solvers import Book, Recipe
 
 Grid = tuple[Tensor, Tensor]  # scale and zero, or scale and low, of one shape

@@ -23,7 +23,8 @@ from torch import Tensor
 from fewbits import solvers
 from fewbits.formats import Format
 from fewbits.methods._grids import Grid, Grids
-from fewbits.methods.base import SAMPLE, Fit
+from fewbits.methods._scales import Fit
+from fewbits.methods.base import SAMPLE
 
 THRESHOLD = 0.5  # steps: rounding errs by no more, so what is above was clipped
 NARROW = 32  # smaller groups are laid out across memory: rows of 8 weights would take five times as long

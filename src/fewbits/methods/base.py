@@ -13,36 +13,23 @@ from types import ModuleType
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from fewbits import meta, solvers, solvers_cpu
+from fewbits import meta, solvers
 from fewbits.codebooks import codebook_of
 from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.methods import _range
+from fewbits.methods._checks import check_dtype, check_finite
+from fewbits.methods._scales import Fit, divisors, store_fit
 from fewbits.methods._threads import ForEach, in_turn, one_thread_each
-from fewbits.packing import pack
 from fewbits.solvers import Order
 from fewbits.tensor import QuantizedTensor, assemble, matrix_shape, read_scale, read_zero
 
 CHUNK = 1 << 18  # weights worked on at a time: 1 MiB of f32, so that starting the operators costs little beside their work
 SAMPLE = 1 << 20  # most weights that the one scale of a whole tensor is fitted on
-LEAST_F16 = 2.0**-24  # the smallest f16 above 0
-FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 Span = tuple[slice, slice]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """Scale and zero point of each group.
-
-    The scale of a group of zeros may be 0. The zero is in units of codes; integer where the format says so; none for symmetric
-    and codebook formats.
-    """
-
-    scale: Float[Tensor, " n"]
-    zero: Float[Tensor, " n"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,36 +142,6 @@ def _gpu_checks_later(weight: Shaped[Tensor, "..."]) -> bool:
     return weight.is_cuda and _gpu.checks_later()
 
 
-def check_dtype(weight: Shaped[Tensor, "..."]) -> None:
-    """Raise FewbitsError unless a weight is of a float dtype that numbers are computed in."""
-    if weight.dtype not in FLOATS:
-        raise FewbitsError(
-            f"its weight is {str(weight.dtype).removeprefix('torch.')}: only float32, float16, bfloat16 and float64 can be"
-            " quantized; start from the original model, or --skip this layer"
-        )
-
-
-def check_finite(weight: Shaped[Tensor, "..."]) -> None:
-    """Raise FewbitsError for a weight without values, or that counts the values which are NaN or infinite."""
-    if not weight.numel():
-        raise FewbitsError(f"its weight of shape {tuple(weight.shape)} is empty: --skip this layer")
-    if weight.is_meta:
-        return
-    if _all_finite(weight.detach()):
-        return
-    bad = weight.numel() - int(torch.isfinite(weight).sum())
-    raise FewbitsError(
-        f"{bad} of its {weight.numel():,} weights are NaN or infinite: mend the checkpoint, or --skip this layer"
-    )
-
-
-def _all_finite(weight: Shaped[Tensor, "..."]) -> bool:
-    if (fine := solvers_cpu.finite(weight, torch.get_num_threads())) is not None:
-        return fine
-    with one_thread_each(weight.device):
-        return all(math.isfinite(end) for end in weight.aminmax())  # NaN passes through it
-
-
 def spans(rows: int, cols: int, block: tuple[int, int]) -> list[Span]:
     """Cut a matrix into pieces of about CHUNK values, in the order of the scales: some rows of blocks, or a part of one row."""
     r, c = block
@@ -220,49 +177,6 @@ def join(fits: list[Fit]) -> Fit:
     """The fits of the pieces as one."""
     zeros = [f.zero for f in fits if f.zero is not None]
     return Fit(scale=torch.cat([f.scale for f in fits]), zero=torch.cat(zeros) if zeros else None)
-
-
-def store_fit(fit: Fit, format: Format) -> dict[str, Tensor]:
-    """Scales and zero points as the format stores them."""
-    scale, zero = _fill(fit.scale), fit.zero
-    if format.meta == "f16":
-        scale = scale.clamp(min=LEAST_F16)  # below it a scale would become 0 and kill its group
-    if stores_zero_scales(format):
-        scale = scale.where(fit.scale > 0, 0)
-        zero = None if zero is None else _fill_zeros(zero, fit.scale > 0)
-    tensors = meta.store("scale", scale, format.meta)
-    if format.integer_zero and zero is not None:
-        return tensors | {"zero": pack(zero.to(torch.uint8), format.bits)}
-    if format.has_zero and zero is not None:
-        return tensors | meta.store("zero", zero, format.meta)
-    return tensors
-
-
-def stores_zero_scales(format: Format) -> bool:
-    """Whether a group of zeros is stored with a scale of 0, since no code of its grid need stand for exactly 0.
-
-    `int1` has the values -1/2 and 1/2; /q8 rounds the zero points of `uint`.
-    """
-    return (format.kind == "int" and format.bits == 1) or (format.has_zero and not format.integer_zero and format.meta == "q8")
-
-
-def divisors(scale: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Scales to divide by: 1 for the 0 of a group of zeros."""
-    return scale.where(scale > 0, 1)
-
-
-def _fill_zeros(zero: Float[Tensor, " n"], alive: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """A group of zeros gets a zero point in use, which does not widen the range of its /q8 block."""
-    return zero.where(alive, zero[alive].min()) if bool(alive.any()) else torch.zeros_like(zero)
-
-
-def _fill(scale: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """A group of zeros gets the smallest scale in use: any does for it, and an odd one would spoil its /q8 block."""
-    alive = scale > 0
-    if bool(alive.all()):
-        return scale
-    least = scale[alive].min() if bool(alive.any()) else scale.new_tensor(1.0)
-    return scale.where(alive, least)
 
 
 def encode_matrix(

@@ -119,7 +119,11 @@ class FewbitsQuantizer(HfQuantizer):
         if not self.pre_quantized:
             found = headers.stored(paths, same_twice=True)
             check_dtypes(found)
-            check_leftovers(str(name_or_path(model)), found.keys() - model.state_dict().keys())
+            state = model.state_dict()
+            check_leftovers(str(name_or_path(model)), found.keys() - state.keys())
+            for name in found.keys() & state.keys():
+                if found[name].shape != tuple(state[name].shape):
+                    raise _lacks(model, name)
             return
         if paths and not self.quantization_config.checked:
             contents.verify(paths[0].parent, paths, self.manifest.files)
@@ -181,10 +185,14 @@ def check_all_loaded(model: Any) -> None:
             continue
         computed = any(re.search(pattern, name) for pattern in model._keys_to_ignore_on_load_missing or ())
         if not computed and not getattr(tensor, "_is_hf_initialized", False):
-            raise FewbitsError(
-                f"{name_or_path(model)}: its weights lack {name}, or have it in another shape, and random numbers are not"
-                " quantized: is the checkpoint whole, and of this architecture?"
-            )
+            raise _lacks(model, name)
+
+
+def _lacks(model: nn.Module, name: str) -> FewbitsError:
+    return FewbitsError(
+        f"{name_or_path(model)}: its weights lack {name}, or have it in another shape, and random numbers are not"
+        " quantized: is the checkpoint whole, and of this architecture?"
+    )
 
 
 def check_filled(model: nn.Module) -> None:
