@@ -9,7 +9,7 @@ from fewbits.errors import FewbitsError
 from fewbits.strictjson import well_formed
 
 SUFFIX = ".part"
-LONGEST_NAME = 200  # bytes of the final name that a temporary name repeats
+LONGEST_NAME = 50  # characters of the final name that a temporary name repeats: 255 bytes in all
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -28,7 +28,6 @@ def save_sensitivity(subject: Subject, search: Search, folder: Path) -> None:
     page = sensitivity_page(subject.loaded.name, found, facts, told, command_line())
     document = {"fewbits": fewbits.__version__, "machine": machine.describe(), "command": command_line()}
     document["sensitivity"] = sensitivity_record(found, facts)
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(sensitivity_csv(found), folder / "sensitivity.csv")
     write_text(strictjson.dumps(document) + "\n", folder / "sensitivity.json")
     write_report(page, folder)

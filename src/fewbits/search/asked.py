@@ -87,10 +87,15 @@ def _units(space: Space) -> list[dict[str, Any]]:
 
 
 def recall(store: Store) -> Known | None:
-    """What is kept; None where nothing is."""
+    """What is kept; None if nothing is, or what is kept is damaged."""
     found = store.known(KEY)
-    if found is None:
+    try:
+        return None if found is None else _known(found)
+    except (TypeError, KeyError, ValueError, AttributeError):
         return None
+
+
+def _known(found: dict[str, Any]) -> Known:
     units = tuple(
         Unit(
             name=u["name"],

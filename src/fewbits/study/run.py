@@ -32,7 +32,7 @@ class Todo:
 def look(spec: Spec, folder: Path, only: str | None = None) -> list[Todo]:
     """What there is to do; nothing is changed."""
     store = ItemStore(folder)
-    return [Todo(item=item, done=store.get(item.key) is not None) for item in agenda(spec).matching(only)]
+    return [Todo(item=item, done=_stored(store, item) is not None) for item in agenda(spec).matching(only)]
 
 
 def run(
@@ -59,11 +59,11 @@ def run(
     if force:
         for item in chosen:
             store.forget(item.key)
-    pending = list({i.key: i for i in chosen if store.get(i.key) is None}.values())
+    pending = list({i.key: i for i in chosen if _stored(store, i) is None}.values())
     failures: dict[str, str] = {}
     progress = _Progress(
         total=len(pending),
-        ready=sum(store.get(i.key) is not None for i in chosen),
+        ready=sum(_stored(store, i) is not None for i in chosen),
         workers=workers,
         tell=tell,
         timed=bool(TIMED.intersection(spec.settings.measures)),
@@ -80,6 +80,18 @@ def run(
     found = assemble(spec, plan, store, failures, command)
     saved.save(found, folder)
     return found
+
+
+def _stored(store: ItemStore, item: Item) -> dict[str, Any] | None:
+    """What was made of an item; None if nothing was, or it cannot be read: then it is done again."""
+    made = store.get(item.key)
+    read = {"row": plain.row_from_dict, "alone": plain.sensitivity_from_dict, "weights": plain.weights_from_dict}[item.kind]
+    try:
+        if made is not None:
+            read(made)
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return None
+    return made
 
 
 def _keep(store: ItemStore, outcome: Outcome, failures: dict[str, str]) -> None:
@@ -99,7 +111,7 @@ def assemble(spec: Spec, plan: Agenda, store: ItemStore, failures: dict[str, str
     weights: list[Weights] = []
     missing = 0
     for item in plan.items:
-        made, error = store.get(item.key), failures.get(item.key) or item.problem
+        made, error = _stored(store, item), failures.get(item.key) or item.problem
         if made is None and error is None:
             missing += 1
         elif item.kind == "row":
