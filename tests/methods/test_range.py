@@ -113,12 +113,16 @@ def test_a_scale_above_zero_in_a_q8_block_with_a_zero_is_never_read_as_zero() ->
     assert (made.scale()[1:] > 0).all() and made.scale()[0] == 0
 
 
-def test_weights_too_small_for_f32_are_refused() -> None:
-    for text in ("rtn:uint4g8", "nf4/f32", "rtn:int8/bf16", "hqq:uint4/q8"):
-        with pytest.raises(FewbitsError, match=r"its largest weight is \S+, too small .*--skip this layer"):
+def test_weights_too_small_for_their_scales_are_refused() -> None:
+    for text in ("rtn:uint4g8", "nf4/bf16", "rtn:int8/bf16", "hqq:uint4"):
+        with pytest.raises(FewbitsError, match=r"its largest weight is \S+, too small for .*--skip this layer"):
             Scheme.parse(text).quantize(WEIGHT * 2.0**-110)
-        with pytest.raises(FewbitsError, match="too small"):
+    for text in ("rtn:uint4g8", "nf4/f32", "rtn:int8/bf16", "hqq:uint4/q8"):
+        with pytest.raises(FewbitsError, match="too small for"):
             Scheme.parse(text).quantize(WEIGHT.double() * 1e-200)
+    for text in ("nf4g8/f32", "rtn:int8/f32", "hqq:uint4/f32"):  # as precise as such weights are themselves
+        weight = WEIGHT * 2.0**-110 * 2.0**-20
+        assert error(Scheme.parse(text).quantize(weight).dequantize(), weight) < 0.2
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.bool, torch.complex64, torch.float8_e4m3fn])

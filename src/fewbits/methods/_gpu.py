@@ -4,7 +4,7 @@ What is wrong with a weight or its scales is known only once the device is waite
 `checked_together`, when that ends.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -38,6 +38,7 @@ class _Later:
         self.formats[self.name], self.stats[self.name] = format, stats
 
 
+_AT_ONCE = 1 << 23  # groups whose ends are held together: about 100 MB
 _later: ContextVar[_Later | None] = ContextVar("later", default=None)
 
 
@@ -73,24 +74,47 @@ def not_together() -> Iterator[None]:
 def unusual_on_gpu(weights: Mapping[str, tuple[Tensor, Format]]) -> set[str]:
     """The names of the weights on a GPU whose scales may not fit their type: these cannot be checked together.
 
-    It takes some launches for each weight, and waits once.
+    It reads each weight once, and waits for all together.
     """
-    ranges: dict[str, Tensor] = {}
-    for name, (weight, format) in weights.items():
-        if weight.is_cuda and weight.numel():
-            ranges[name] = _magnitudes(weight.detach(), format)
-    found = dict(zip(ranges, torch.stack([r.cpu() for r in ranges.values()]).tolist(), strict=True)) if ranges else {}
-    return {name for name, (least, most) in found.items() if _range.is_unusual(weights[name][1], least, most)}
+    found: dict[str, Tensor] = {}
+    batch: dict[str, tuple[Tensor, Tensor]] = {}
+    there = [name for name, (weight, _) in weights.items() if weight.is_cuda and weight.numel()]
+    for i, name in enumerate(there):
+        batch[name] = _ends(*weights[name])
+        if i + 1 == len(there) or sum(low.numel() for low, _ in batch.values()) > _AT_ONCE:
+            found |= _magnitudes(batch)
+            batch = {}
+    ends = dict(zip(found, _together(found.values()), strict=True)) if found else {}
+    return {name for name, (least, most) in ends.items() if _range.is_unusual(weights[name][1], least, most)}
 
 
-def _magnitudes(weight: Tensor, format: Format) -> Tensor:
-    """The smallest magnitude of a group above 0 (infinity if there is none), and the largest: [2], f32."""
-    matrix = weight.reshape(matrix_shape(tuple(weight.shape)))
+def _together(ends: Collection[Tensor]) -> list[list[float]]:
+    """Their values, after one wait for each device."""
+    devices = {each.device for each in ends}
+    return torch.stack(list(ends) if len(devices) == 1 else [each.cpu() for each in ends]).tolist()
+
+
+def _ends(weight: Tensor, format: Format) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value of each group."""
+    matrix = weight.detach().reshape(matrix_shape(tuple(weight.shape)))
     r, c = format.block(*matrix.shape)
-    groups = matrix.reshape(-1, c) if r == 1 or format.granularity == "tensor" else matrix.view(-1, r, matrix.shape[1])
+    groups = matrix.reshape(-1, c) if r == 1 or format.granularity == "tensor" else matrix.reshape(-1, r, matrix.shape[1])
     low, high = torch.aminmax(groups, dim=1)
-    most = torch.maximum(-low, high).float()
-    return torch.stack([most.where(most > 0, torch.inf).min(), most.max()])
+    return low.reshape(-1), high.reshape(-1)
+
+
+def _magnitudes(batch: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """The smallest magnitude of a group above 0 (infinity if there is none), and the largest, for each weight: [2], f32."""
+    made: dict[str, Tensor] = {}
+    for device, dtype in {(low.device, low.dtype) for low, _ in batch.values()}:
+        here = {name: ends for name, ends in batch.items() if (ends[0].device, ends[0].dtype) == (device, dtype)}
+        lows, highs = (torch.cat(parts) for parts in zip(*here.values(), strict=True))
+        most = torch.maximum(-lows, highs).float()
+        lengths = torch.tensor([low.numel() for low, _ in here.values()], device=device)
+        least = torch.segment_reduce(most.where(most > 0, torch.inf), "min", lengths=lengths, unsafe=True)
+        both = torch.stack([least, torch.segment_reduce(most, "max", lengths=lengths, unsafe=True)], dim=1)
+        made |= dict(zip(here, both.unbind(), strict=True))
+    return made
 
 
 def checks_later() -> bool:

@@ -27,7 +27,8 @@ CLEAR = -12  # an exponent moves the smallest scale to 2**-12 or above
 MOST = 13  # and the largest to 2**13 at most: a search may make it larger
 REACH = 2.0 ** (-16 - MOST)  # smallest over largest scale that one exponent can serve
 ORDINARY = (2.0**-60, 2.0**60)  # scales outside are quantized as if they were about 1
-LEAST_WEIGHT = 2.0**-100  # below it steps and their inverses leave the range of f32
+LEAST_WEIGHT = 2.0**-100  # if it is the largest of all, scales in 16 bits are out of range below it
+LEAST_F32 = 2.0**-126  # the smallest number of f32 that has all digits
 
 
 def looks_faint(scale: Int[Tensor, " n"]) -> bool:
@@ -103,10 +104,11 @@ def scaled(weight: Float[Tensor, "..."], power: int) -> Float[Tensor, "..."]:
     return weight.detach().float() * 2.0**half * 2.0 ** (power - half)
 
 
-def check_size(most: float) -> None:
-    """Raise FewbitsError for a weight whose largest magnitude is above 0 but too small for arithmetic in f32."""
-    if 0 < most < LEAST_WEIGHT:
+def check_size(most: float, format: Format, dtype: torch.dtype) -> None:
+    """Raise FewbitsError for a weight whose largest magnitude is above 0 but too small for its scales, or for f32."""
+    least = LEAST_WEIGHT if format.meta in ("f16", "bf16") else LEAST_F32 if dtype == torch.float64 else 0.0
+    if 0 < most < least:
         raise FewbitsError(
-            f"its largest weight is {most:.3g}, too small to quantize in f32 (at least {LEAST_WEIGHT:.3g}):"
+            f"its largest weight is {most:.3g}, too small for {format} (at least {least:.3g}):"
             " scale the weight up, or --skip this layer"
         )

@@ -53,7 +53,7 @@ class Method(ABC):
         self.check(format)
         check_dtype(weight)
         if weight.dtype == torch.float64 and weight.numel() and not weight.is_meta:
-            _range.check_size(weight.detach().abs().max().item())  # in f32 it could be 0
+            _range.check_size(weight.detach().abs().max().item(), format, weight.dtype)  # in f32 it could be 0
         if format.exponent:
             return self._shifted(weight, format, -format.exponent)
         made = self._made(weight, format)
@@ -71,7 +71,7 @@ class Method(ABC):
 
     def _made_to_fit(self, weight: Float[Tensor, "..."], made: QuantizedTensor) -> QuantizedTensor:
         """The result, or a better one for scales that its format cannot hold or that a search cannot work with."""
-        _range.check_size(weight.detach().abs().max().item())
+        _range.check_size(weight.detach().abs().max().item(), made.format, weight.dtype)
         spanning = _methods().get(_methods().default_for(made.format.kind))
         scale = spanning.fit_matrix(weight.detach().reshape(matrix_shape(made.shape)), made.format).scale
         format = _range.fitting(made.format, scale, made.tensors)
