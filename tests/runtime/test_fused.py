@@ -83,3 +83,25 @@ def test_autocast_takes_the_models_own_step() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert isinstance(decoder(model), PlainDecoder)
     assert isinstance(decoder(model), CpuDecoder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [
+        ("rope_interleaved", False, True),
+        ("rope_interleaved", True, False),
+        ("is_llama_config", True, True),
+        ("pretraining_tp", 1, True),
+        ("pretraining_tp", 2, False),
+        ("unsloth_fixed", True, True),
+        ("max_sequence_length", 2048, True),
+        ("head_scale", None, True),
+        ("head_scale", False, False),
+        ("use_bidirectional_attention", True, False),
+        ("embedding_multiplier", 2.0, False),
+    ],
+)
+def test_settings_of_published_models_are_known_and_others_are_not(name: str, value: Any, known: bool) -> None:
+    model = llama()
+    vars(model.config)[name] = value
+    assert isinstance(decoder(model), CpuDecoder) == known, why_not_fused(model)

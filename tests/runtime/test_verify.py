@@ -13,6 +13,7 @@ from transformers.models.llama import modeling_llama
 import fewbits
 from fewbits.runtime import cpu, fused, verify
 from fewbits.runtime.cpu.decoder import CpuDecoder
+from fewbits.runtime.cpu.linear import exactly
 from fewbits.runtime.decode import PlainDecoder, why_not_fused
 from tests import tiny
 from tests.runtime.changed import decoder, llama, own_tokens, tokens, wide
@@ -80,6 +81,18 @@ def test_a_forward_that_fails_is_left_to_fail_by_itself(monkeypatch: pytest.Monk
     monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", lambda *args, **kwargs: 1 / 0)
     assert isinstance(decoder(model), PlainDecoder)
     assert "ZeroDivisionError" in str(why_not_fused(model))
+
+
+@pytest.mark.parametrize("errors", [[1e-6], [0.02, 1e-6], [0.02, 0.02]])
+def test_exact_activations_are_compared_only_if_rounded_ones_differ(
+    errors: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact: list[bool] = []
+    left = list(errors)
+    monkeypatch.setattr(verify, "difference", lambda own, other: exact.append(exactly()) or left.pop(0))
+    with cpu.exact_activations(False):
+        assert isinstance(decoder(llama()), CpuDecoder) == (errors[-1] < 1e-3)
+    assert exact == [False, True][: len(errors)]
 
 
 def test_the_comparison_is_made_once() -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from fewbits.runtime.settings import NEUTRAL
+from fewbits.runtime.settings import NEUTRAL, ONLY, is_known
 
 ROPES: Mapping[str, tuple[str, ...]] = {  # types of rotary embedding and what each is set by, besides rope_theta
     "default": (),
@@ -199,7 +199,8 @@ def why_not(config: Mapping[str, Any]) -> str | None:
     if type(config.get("rms_norm_eps")) is not float or not 0 < config["rms_norm_eps"] < 1:
         return f"rms_norm_eps is {config.get('rms_norm_eps')!r:.40}"
     for name, value in config.items():
-        if name not in OPTIONAL and name not in SIZES and name not in CHECKED and name not in NEUTRAL and value is not None:
+        neutral = value is None or name in NEUTRAL or (name in ONLY and is_known(name, value))
+        if not neutral and name not in OPTIONAL and name not in SIZES and name not in CHECKED:
             return f"it sets {name}"
         if name in OPTIONAL and type(value) is not OPTIONAL[name]:
             return f"{name} is {value!r:.40}"

@@ -8,7 +8,8 @@ NEUTRAL = frozenset({
     "architectures", "model_type", "transformers_version", "torch_dtype", "dtype", "use_cache", "bos_token_id",
     "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id", "unk_token_id", "cls_token_id", "mask_token_id",
     "tokenizer_class", "id2label", "label2id", "problem_type", "num_labels", "return_dict", "output_hidden_states",
-    "output_attentions", "chunk_size_feed_forward", "initializer_range", "name_or_path", "quantization_config",
+    "output_attentions", "chunk_size_feed_forward", "initializer_range", "name_or_path", "max_sequence_length",
+    "quantization_config",
     "transformers_weights",
     "task_specific_params", "finetuning_task", "auto_map", "unsloth_version", "unsloth_fixed", "transformers.js_config",
     "tie_word_embeddings", "attention_dropout", "hidden_dropout", "residual_dropout", "embedding_dropout", "resid_pdrop",
@@ -28,6 +29,11 @@ READ = frozenset({
 ONLY: Mapping[str, tuple[Any, ...]] = {
     "pretraining_tp": (1,),
     "rope_interleaved": (False,),
+    "is_llama_config": (True,),
+    "mlp_type": ("default",),
+    "norm_type": ("layer_norm",),
+    "attention_softmax_in_fp32": (True,),
+    "scale_attention_softmax_in_fp32": (True,),
     "is_encoder_decoder": (False,),
     "is_decoder": (False, True),
     "add_cross_attention": (False,),
@@ -37,3 +43,10 @@ ONLY: Mapping[str, tuple[Any, ...]] = {
     "residual_multiplier": (1,),
 }
 ATTENTIONS = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+
+
+def is_known(name: str, value: Any) -> bool:
+    """Whether a setting with this value does not change what a recognised model computes, or is read from its modules."""
+    if name in NEUTRAL or name in READ:
+        return True
+    return any(value == allowed for allowed in ONLY.get(name, ()))

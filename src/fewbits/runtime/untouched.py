@@ -58,13 +58,9 @@ def check_settings(config: Any) -> None:
         raise UnknownStructure(f"its attention is {vars(config)['_attn_implementation_internal']!r:.60}")
     defaults = _defaults(type(config))
     for name, value in vars(config).items():
-        if name.startswith("_") or name in settings.NEUTRAL or name in settings.READ or value is None:
+        if name.startswith("_") or value is None or settings.is_known(name, value):
             continue
-        if name in settings.ONLY:
-            fits = any(value == allowed for allowed in settings.ONLY[name])
-        else:
-            fits = name in defaults and value == defaults[name]
-        if not fits:
+        if name in settings.ONLY or name not in defaults or value != defaults[name]:
             raise UnknownStructure(f"it sets {name}")
 
 
