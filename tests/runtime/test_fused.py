@@ -1,6 +1,7 @@
 """The fused step is used for models of known classes that nothing was added to, and what is changed later is noticed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
