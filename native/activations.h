@@ -8,17 +8,40 @@ namespace fewbits {
 template <class V>
 static inline typename V::Floats inputs(const Product& p, int64_t row, int64_t k, int64_t cols) {
     int size = p.type == F32 ? 4 : 2;
+    if (p.only) row = p.only[row];
     if (k + TILE <= cols) return V::read(p.x, row * p.stride + k, p.type);
     uint8_t rest[TILE * 4] = {};
     if (k < cols) __builtin_memcpy(rest, static_cast<const uint8_t*>(p.x) + (row * p.stride + k) * size, (cols - k) * size);
     return V::read(rest, 0, p.type);
 }
 
-// The step of inputs of which `top` is the largest. NaN where one of them is not finite, and so is then the product.
-static inline float step_of_top(float top) {
-    if (!(top <= 3.4028235e38f)) return __builtin_nanf("");
-    return top > 1e-35f ? top / 127 : 0;
-}
+// The step of inputs of which `top` is the largest magnitude. Rows with a block beyond these limits are multiplied in float.
+static inline float step_of_top(float top) { return top >= 1e-30f && top <= 1e15f ? top / 127 : 0; }
+static inline bool is_extreme(float top) { return top != 0 && !(top >= 1e-30f && top <= 1e15f); }
+
+// Rounding adds an error of step**2 / 12 to the square of each input, and the outputs of random weights are as far off, by
+// comparison, as the sums of error and of input, each weighted with its column's energy. Where all columns have the same
+// energy, this ratio is at most 64 / 12 / 127**2 = 0.0003 whatever the inputs are (one of them fills the block's range), and
+// some 0.00005 for normal ones. Larger ratios arise where inputs that are large have small weights.
+constexpr float MOST_NOISE = 0.0005f;
+
+// What is summed up over the blocks of a row to find its hazard.
+template <class V>
+struct Watch {
+    typename V::Floats signal = V::zero();
+    float noise = 0, top = 0;
+    bool extreme = false;
+
+    void take(float block_top, float step, float block_energy) {
+        top = block_top > top ? block_top : top;
+        extreme |= is_extreme(block_top);
+        noise += step * step * block_energy;
+    }
+    Hazard hazard(bool compared) const {
+        if (extreme || (top > 0 && top < 1e-15f)) return EXTREME;
+        return compared && noise > 12 * MOST_NOISE * V::sum(signal) ? OUTLIERS : NO_HAZARD;
+    }
+};
 
 // The step of a whole row.
 template <class V>
@@ -69,7 +92,14 @@ struct BlockOfX {
             else v[i.value] = plain ? V::load(x + at) : inputs<V>(p, row, from + at, w.cols);
         });
     }
-    float step() const { return step_of_top(V::top(V::most(V::most(V::most(V::most(V::zero(), v[0]), v[1]), v[2]), v[3]))); }
+    float top() const { return V::top(V::most(V::most(V::most(V::most(V::zero(), v[0]), v[1]), v[2]), v[3])); }
+    // Add the squares, weighted with the energies of their columns.
+    typename V::Floats add_signal(typename V::Floats sum, const float* energy, int count) const {
+        unrolled<4>([&](auto i) {
+            if (TILE * i.value < count) sum = V::fma(V::mul(v[i.value], v[i.value]), V::load(energy + TILE * i.value), sum);
+        });
+        return sum;
+    }
     // Write the codes, 4 after 4, `between` bytes from one four to the next; returns their sum.
     int32_t round(float step, int count, int8_t* codes, int64_t between) const {
         const auto inverse = V::all(step > 0 ? 1 / step : 0);
@@ -104,6 +134,8 @@ static inline Place in_tile(const Weight& w, const Activations& a, int64_t row) 
 template <class V>
 static void quantize_rows(const Weight& w, const Product& p, const Activations& a, const Place& place, int64_t row, int64_t count) {
     float row_step[ABREAST], group_sum[ABREAST];
+    Watch<V> watch[ABREAST];
+    const bool compared = w.energy && !p.one_step;
     for (int64_t r = 0; r < count; ++r) row_step[r] = p.one_step ? step_of_row<V>(w, p, row + r) : 0;
     for (int g = 0, b = 0; g < a.groups; ++g) {
         for (int64_t r = 0; r < count; ++r) group_sum[r] = 0;
@@ -112,13 +144,16 @@ static void quantize_rows(const Weight& w, const Product& p, const Activations& 
             int8_t* codes = a.codes + place.start + from * place.spread;
             for (int64_t r = 0; r < count; ++r) {
                 const BlockOfX<V> x(w, p, row + r, from);
-                const float step = p.one_step ? row_step[r] : x.step();
+                const float top = x.top(), step = p.one_step ? row_step[r] : step_of_top(top);
+                watch[r].take(top, step, compared ? w.energy[w.padded + b] : 0);
+                if (compared) watch[r].signal = x.add_signal(watch[r].signal, w.energy + from, w.block);
                 group_sum[r] += step * float(x.round(step, w.block, codes + 4 * r, place.between));
                 a.steps[b * a.rows + row + r] = step;
             }
         }
         for (int64_t r = 0; r < count; ++r) a.sums[g * a.rows + row + r] = group_sum[r];
     }
+    for (int64_t r = 0; r < count; ++r) a.hazards[row + r] = watch[r].hazard(compared);
 }
 
 // The same where a block has several groups: it is a chunk then.
@@ -126,11 +161,15 @@ template <class V>
 static void quantize_small_groups(const Weight& w, const Product& p, const Activations& a, const Place& place, int64_t row, int64_t count) {
     for (int64_t r = 0; r < count; ++r) {
         const float row_step = p.one_step ? step_of_row<V>(w, p, row + r) : 0;
+        const bool compared = w.energy && !p.one_step;
+        Watch<V> watch;
         for (int b = 0, g = 0; b < a.blocks; ++b) {
             const int64_t from = int64_t(b) * CHUNK;
             int8_t* codes = a.codes + place.start + from * place.spread + 4 * r;
             const BlockOfX<V> x(w, p, row + r, from);
-            const float step = a.steps[b * a.rows + row + r] = p.one_step ? row_step : x.step();
+            const float top = x.top(), step = a.steps[b * a.rows + row + r] = p.one_step ? row_step : step_of_top(top);
+            watch.take(top, step, compared ? w.energy[w.padded + b] : 0);
+            if (compared) watch.signal = x.add_signal(watch.signal, w.energy + from, CHUNK);
             x.round(step, CHUNK, codes, place.between);
             for (int k = 0; k < CHUNK; ++g) {
                 int sum = 0;
@@ -138,6 +177,7 @@ static void quantize_small_groups(const Weight& w, const Product& p, const Activ
                 a.sums[g * a.rows + row + r] = step * float(sum);
             }
         }
+        a.hazards[row + r] = watch.hazard(compared);
     }
 }
 
@@ -165,7 +205,13 @@ static inline void sum_groups(const Weight& w, const Activations& a, int64_t row
 // The inputs of a row as they are: where a row shares a step (`a8`), the layer has rounded them.
 template <class V>
 static void take(const Weight& w, const Product& p, const Activations& a, int64_t row) {
-    for (int64_t k = 0; k < w.padded; k += TILE) V::store(a.values + row * a.stride + k, inputs<V>(p, row, k, w.cols));
+    auto most = V::zero();
+    for (int64_t k = 0; k < w.padded; k += TILE) {
+        const auto x = inputs<V>(p, row, k, w.cols);
+        V::store(a.values + row * a.stride + k, x);
+        most = V::most(most, x);
+    }
+    a.hazards[row] = is_extreme(V::top(most)) ? EXTREME : NO_HAZARD;
     if (p.m == 1) sum_groups(w, a, row);
 }
 

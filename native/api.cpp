@@ -2,6 +2,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
+
+#include "check.h"
 #include "products.h"
 
 namespace fewbits {
@@ -46,7 +49,7 @@ const Kernels* kernels_of(int level, const Weight& w, const Product& p) {
 }
 
 const int best = detect();
-int level = best;
+std::atomic<int> level{best};
 
 }  // namespace
 }  // namespace fewbits
@@ -57,20 +60,28 @@ FEWBITS_API int32_t fewbits_level() { return fewbits::level; }
 // Use the instructions of a lower level; returns the level that is used from now on.
 FEWBITS_API int32_t fewbits_set_level(int32_t wanted) {
     using namespace fewbits;
-    level = wanted < 0 || wanted > best ? best : wanted;
-    if (level == AVXVNNI && !has_avxvnni()) level = AVX2;  // servers with AVX-512 may have none
-    return level;
+    int used = wanted < 0 || wanted > best ? best : wanted;
+    if (used == AVXVNNI && !has_avxvnni()) used = AVX2;  // servers with AVX-512 may have none
+    level = used;
+    return used;
 }
 
 const fewbits::Kernels* fewbits::kernels_for(const Weight& weight, const Product& product) {
     return kernels_of(level, weight, product);
 }
 
-// One product. 0: done; 1: this machine has no kernel; 2: out of memory.
+// One product. Returns a Status.
 FEWBITS_API int32_t fewbits_linear(const fewbits::Weight* weight, const void* x, void* out, const void* bias, int64_t m,
                                    int64_t stride, int32_t type, int32_t threads, int32_t one_step, int32_t exact) {
     const fewbits::Task task{weight, {x, out, bias, m, stride, type, threads, one_step, exact}};
+    if (!fewbits::is_weight(weight) || !fewbits::is_product(*weight, task.product)) return fewbits::BAD_ARGUMENT;
     return fewbits::multiply_all(&task, 1);
+}
+
+// `energy` must hold padded + padded / block numbers. Returns a Status.
+FEWBITS_API int32_t fewbits_energies(const fewbits::Weight* weight, float* energy, int32_t threads) {
+    if (!fewbits::is_weight(weight) || energy == nullptr) return fewbits::BAD_ARGUMENT;
+    return fewbits::energies(*weight, energy, threads);
 }
 
 // So that the other side can check that it means the same structure.

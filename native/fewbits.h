@@ -21,8 +21,12 @@ namespace fewbits {
 constexpr int TILE = 16;   // outputs that are computed side by side: 16 lanes of 32 bits, one cache line of bytes
 constexpr int CHUNK = 32;  // inputs that are stored together: `bits` lines of 64 bytes hold 16 x 32 codes exactly
 constexpr int LINE = 64;   // bytes
+constexpr int FLOAT_SLICE = 256;  // inputs that are dequantized at a time: 16 KiB
 
 enum Real : int32_t { F32 = 0, F16 = 1, BF16 = 2, U8 = 3, NONE = 4 };
+
+// What the functions of the library return.
+enum Status : int32_t { DONE = 0, NO_KERNEL = 1, OUT_OF_MEMORY = 2, NO_SUCH_ROW = 3, BAD_ARGUMENT = 4 };
 
 // A weight in the kernels' layout. Codes: [tiles][cols / 32][bits] lines; a line holds, for each of 16 outputs, 4 bytes that
 // belong to 4 consecutive inputs. The planes of a chunk follow one another, widest first: 7 bits are 4 + 2 + 1, so 4 lines,
@@ -52,6 +56,9 @@ struct Weight {
     float peak;
     uint8_t byte[16];
     float byte_step;
+    // Sum of squares of the weights of each input [padded], then of each block [padded / block]; or null. With them the
+    // error of rounding the activations of a row is estimated, and a row for which it is too large is multiplied in float.
+    const float* energy;
 };
 
 // One product: out[m, rows] = x[m, cols] . weight^T + bias.
@@ -65,6 +72,14 @@ struct Product {
     int32_t threads;
     int32_t one_step;  // the activations of a row share one step (`a8`), instead of one a block
     int32_t exact;     // multiply by the activations as they are, in float
+    const int32_t* only = nullptr;  // the rows of x and out that are meant, `m` of them; null: the first `m`
+};
+
+// Why a row is not multiplied in 8 bits.
+enum Hazard : uint8_t {
+    NO_HAZARD = 0,
+    OUTLIERS = 1,  // rounding would cost too much: inputs that are small beside the largest of their block matter
+    EXTREME = 2,   // NaN, infinity, or magnitudes at which steps, squares or sums of products leave the range of f32
 };
 
 // Activations, quantized: x ~ step * codes, a step for each block of each row.
@@ -75,6 +90,7 @@ struct Activations {
     float* values;     // [m][stride]: as floats, where they are multiplied in float
     int64_t stride, rows;  // `rows`: m, filled up to a multiple of 16
     int32_t blocks, groups;
+    uint8_t* hazards;  // [m]: Hazard of each row
     bool tiled;        // the codes lie as [m / 16][blocks][16][block], for AMX
     bool in_float;     // there are no codes: only values, and sums of one row
 };
@@ -83,6 +99,7 @@ struct Activations {
 struct Kernels {
     void (*quantize)(const Weight&, const Product&, const Activations&, int64_t row);
     void (*multiply)(const Weight&, const Product&, const Activations&, int64_t first_tile, int64_t last_tile);
+    void (*energies)(const Weight&, int64_t first_chunk, float* energy);  // of up to FLOAT_SLICE inputs from a chunk on
     bool tiled;  // how activations are to lie
     int64_t small_group_rows;  // with groups below a chunk, more rows than that are multiplied in float: that is faster
 };

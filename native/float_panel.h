@@ -4,8 +4,6 @@
 
 namespace fewbits {
 
-constexpr int FLOAT_SLICE = 256;  // inputs of a panel: 16 KiB
-
 template <class V>
 struct FloatPanel {
     alignas(LINE) float weight[FLOAT_SLICE][TILE];
@@ -25,15 +23,15 @@ static FEWBITS_FLAT void dequantize(FloatPanel<V>& panel, const Weight& w, int64
         const int64_t g = int64_t(c) * CHUNK / w.group;
         const uint8_t* lines = w.codes + tile * tile_bytes(w) + int64_t(c) * BITS * LINE + g * w.gap;
         int64_t at = tile * groups + g;
-        auto scale = meta.scale(at), zero = V::mul(scale, meta.zero(at));
+        auto scale = meta.scale(at), zero = meta.zero(at);
         unrolled<STEPS>([&](auto s) {
-            if (s.value > 0 && s.value % quads == 0) ++at, scale = meta.scale(at), zero = V::mul(scale, meta.zero(at));
+            if (s.value > 0 && s.value % quads == 0) ++at, scale = meta.scale(at), zero = meta.zero(at);
             const auto codes = codes_at<V, BITS, s.value>(lines);
             unrolled<4>([&](auto j) {
                 const auto ints = V::template byte<j.value>(codes);
                 typename V::Floats value;
                 if constexpr (BOOK) value = V::pick(values, ints); else value = V::floats(ints);
-                V::store(to[j.value], V::sub(V::mul(scale, value), zero));
+                V::store(to[j.value], V::mul(V::sub(value, zero), scale));  // in this order the reference's weight, bit for bit
             });
             to += 4;
         });
@@ -81,6 +79,25 @@ static void in_float_panels(const Weight& w, const Product& p, const Activations
         }
         for (int64_t m = m0; m < end; ++m) finish<V>(w, p, m, tile, V::load(panel.out[m - m0]));
     }
+}
+
+// The energies of the inputs of one panel, over all tiles.
+template <class V, int BITS, bool BOOK>
+static void panel_energies(const Weight& w, int64_t first_chunk, float* energy) {
+    FloatPanel<V> panel;
+    const int64_t chunks = w.padded / CHUNK, most = first_chunk + FLOAT_SLICE / CHUNK;
+    panel.first = int(first_chunk), panel.last = int(most < chunks ? most : chunks);
+    const int64_t from = first_chunk * CHUNK, count = (panel.last - panel.first) * CHUNK;
+    alignas(LINE) float sums[FLOAT_SLICE][TILE];
+    for (int64_t k = 0; k < count; ++k) V::store(sums[k], V::zero());
+    for (int64_t tile = 0; tile < tiles_of(w); ++tile) {
+        dequantize<V, BITS, BOOK>(panel, w, tile);
+        for (int64_t k = 0; k < count; ++k) {
+            const auto weight = V::load(panel.weight[k]);
+            V::store(sums[k], V::fma(weight, weight, V::load(sums[k])));
+        }
+    }
+    for (int64_t k = 0; k < count; ++k) energy[from + k] = from + k < w.cols ? V::sum(V::load(sums[k])) : 0;
 }
 
 }  // namespace fewbits

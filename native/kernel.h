@@ -2,15 +2,13 @@
 // units that are compiled for different machines, so all is a template of V or static, and no standard header is used.
 #pragma once
 #include "activations.h"
+#include "check.h"
 #include "float_panel.h"
 #include "streams.h"
 
 namespace fewbits {
 
 constexpr int AHEAD = 4096;  // bytes of codes that are asked for before they are needed: past the end of a page
-
-// Widths that have kernels for groups of 4, 8 and 16: src/fewbits/runtime/cpu/pack.py knows them too.
-constexpr bool has_small_groups(int bits, bool book) { return bits == 4 || (!book && (bits == 2 || bits == 3 || bits == 8)); }
 
 template <class V, int BITS, int ROWS, bool BOOK>
 using AnyBlock = either<BOOK && !V::EXACT_BYTES, ByteBook<V, BITS, ROWS>, Block<V, BITS, ROWS, BOOK>>;
@@ -188,7 +186,7 @@ static void all_rows(const Weight& w, const Product& p, const Activations& a, in
 
 template <class V, int BITS, bool BOOK>
 static void all_rows_exactly(const Weight& w, const Product& p, const Activations& a, int64_t tile) {
-    if (p.m > 1) return in_float_panels<V, BITS, BOOK>(w, p, a, tile);
+    if (p.m > 1 || a.hazards[0] == EXTREME) return in_float_panels<V, BITS, BOOK>(w, p, a, tile);
     if (w.group >= CHUNK) return multiply_exactly<V, BITS, BOOK>(w, p, a, tile);
     if constexpr (has_small_groups(BITS, BOOK)) multiply_small_groups_exactly<V, BITS, BOOK>(w, p, a, tile);
 }
@@ -219,6 +217,11 @@ static inline void by_width(const Weight& w, F&& f) {
         case 19: return f(Step<3>{}, Step<1>{});
 #endif
     }
+}
+
+template <class V>
+static void energies(const Weight& w, int64_t first_chunk, float* energy) {
+    by_width(w, [&](auto bits, auto book) { panel_energies<V, bits.value, bool(book.value)>(w, first_chunk, energy); });
 }
 
 template <class V>

@@ -150,7 +150,7 @@ void multiply_batch(const Weight& w, const Product& p, const Activations& a, int
 }  // namespace
 
 const Kernels* kernels_amx() {
-    static const Kernels all = {prepare<V>, multiply_batch, true, V::SMALL_GROUP_ROWS};
+    static const Kernels all = {prepare<V>, multiply_batch, energies<V>, true, V::SMALL_GROUP_ROWS};
     return &all;
 }
 

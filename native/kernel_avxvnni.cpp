@@ -5,7 +5,7 @@
 namespace fewbits {
 
 const Kernels* kernels_avxvnni() {
-    static const Kernels all = {prepare<avxvnni::V>, multiply<avxvnni::V>, false, avxvnni::V::SMALL_GROUP_ROWS};
+    static const Kernels all = {prepare<avxvnni::V>, multiply<avxvnni::V>, energies<avxvnni::V>, false, avxvnni::V::SMALL_GROUP_ROWS};
     return &all;
 }
 

@@ -2,7 +2,7 @@
 // take 360. The arithmetic is that of src/fewbits/tensor.py, step by step, so that the floats are the same to the last bit.
 #include <immintrin.h>
 
-#include "fewbits.h"
+#include "check.h"
 
 FEWBITS_API int32_t fewbits_level();
 
@@ -28,9 +28,9 @@ struct Table {
 
 namespace {
 
-uint32_t code_at(const uint8_t* codes, int64_t bytes, int64_t index, int bits) {
+uint32_t code_at(const uint8_t* codes, int64_t index, int bits) {
     const int64_t bit = index * bits, at = bit / 8;
-    const uint32_t word = codes[at] | uint32_t(at + 1 < bytes ? codes[at + 1] : 0) << 8;
+    const uint32_t word = codes[at] | uint32_t(bit % 8 + bits > 8 ? codes[at + 1] : 0) << 8;  // there may be no next byte
     return word >> bit % 8 & ((1u << bits) - 1);
 }
 
@@ -44,7 +44,7 @@ float value_of(const Grid& grid, int64_t at) {
         case F32: return static_cast<const float*>(grid.values)[at];
         case F16: return _cvtsh_ss(half);
         case BF16: return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(int(uint32_t(half) << 16))));
-        case U8: return float(code_at(static_cast<const uint8_t*>(grid.values), INT64_MAX, at, grid.bits));
+        case U8: return float(code_at(static_cast<const uint8_t*>(grid.values), at, grid.bits));
         default: return grid.all;
     }
 }
@@ -71,7 +71,7 @@ void run(const Table& t, int64_t index, int64_t count, float scale, float zero, 
             _mm256_storeu_ps(out + i, _mm256_mul_ps(value, scales));
             i += 8;
         } else {
-            const uint32_t code = code_at(t.codes, t.bytes, index + i, t.bits);
+            const uint32_t code = code_at(t.codes, index + i, t.bits);
             out[i++] = (t.book ? t.book[code] : float(code) - zero) * scale;
         }
     }
@@ -96,16 +96,33 @@ void look_up(void* c, int64_t i) {
 
 constexpr int64_t WORTH_A_THREAD = 1 << 15;  // weights
 
+bool is_grid(const Grid& g) {
+    if (g.steps) return g.values != nullptr && g.shared > 0;
+    if (g.type == NONE) return true;
+    return g.values != nullptr && (is_float(g.type) || (g.type == U8 && g.bits >= 1 && g.bits <= 8));
+}
+
+bool is_table(const Table* table) {
+    if (table == nullptr) return false;
+    const Table& t = *table;
+    if (t.codes == nullptr || t.rows < 1 || t.cols < 1 || t.bits < 1 || t.bits > 8 || !is_size(t.rows, t.cols)) return false;
+    if (t.bytes < (t.rows * t.cols * t.bits + 7) / 8) return false;
+    if (t.block_rows < 1 || t.block_cols < 1 || t.rows % t.block_rows != 0 || t.cols % t.block_cols != 0) return false;
+    return is_grid(t.scale) && is_grid(t.zero);
+}
+
 }  // namespace
 }  // namespace fewbits
 
-// out[n][cols]. 0: done; 1: this machine cannot; 3: there is no such row.
+// out[n][cols]. Returns a Status.
 FEWBITS_API int32_t fewbits_lookup(const fewbits::Table* table, const int64_t* ids, int64_t n, float* out, int32_t threads) {
-    if (fewbits_level() == 0) return 1;
-    for (int64_t i = 0; i < n; ++i) if (ids[i] < 0 || ids[i] >= table->rows) return 3;
-    fewbits::Call call{table, ids, out};
-    fewbits::parallel(fewbits::look_up, &call, n, n * table->cols < fewbits::WORTH_A_THREAD ? 1 : threads);
-    return 0;
+    using namespace fewbits;
+    if (fewbits_level() == 0) return NO_KERNEL;
+    if (!is_table(table) || !is_size(n, table->cols) || (n > 0 && (ids == nullptr || out == nullptr))) return BAD_ARGUMENT;
+    for (int64_t i = 0; i < n; ++i) if (ids[i] < 0 || ids[i] >= table->rows) return NO_SUCH_ROW;
+    Call call{table, ids, out};
+    parallel(look_up, &call, n, n * table->cols < WORTH_A_THREAD ? 1 : threads);
+    return DONE;
 }
 
 // So that the other side can check that it means the same structure.

@@ -1,8 +1,11 @@
 // From the stored codes (a little-endian stream of bits, row by row) to the kernels' layout (fewbits.h), and back.
+#include <atomic>
 #include <cstring>
-#include <vector>
+#include <initializer_list>
+#include <memory>
+#include <new>
 
-#include "fewbits.h"
+#include "check.h"
 
 namespace fewbits {
 namespace {
@@ -13,7 +16,10 @@ struct Repack {
     int64_t rows, cols, padded;
     int bits;
     int64_t group, gap;  // `gap` bytes are left free after each group
+    std::atomic<bool> failed{false};
 
+    // Memory for the codes of a tile, set to 0; null if there is none.
+    std::unique_ptr<uint8_t[]> codes() const { return std::unique_ptr<uint8_t[]>(new (std::nothrow) uint8_t[size_t(TILE * padded)]()); }
     uint8_t* tile(int64_t t) const { return lines + t * (padded / CHUNK * bits * LINE + padded / group * gap); }
     int64_t step(int64_t k) const { return bits * LINE + ((k + CHUNK) % group == 0 ? gap : 0); }  // from the chunk of input k on
 };
@@ -69,8 +75,9 @@ void each_place(int bits, F f) {
 }
 
 void pack_tile(void* data, int64_t tile) {
-    const Repack& r = *static_cast<Repack*>(data);
-    std::vector<uint8_t> codes(TILE * r.padded, 0);
+    Repack& r = *static_cast<Repack*>(data);
+    const auto codes = r.codes();
+    if (codes == nullptr) return void(r.failed = true);
     for (int64_t i = 0; i < TILE && tile * TILE + i < r.rows; ++i) read_row(r, tile * TILE + i, &codes[i * r.padded]);
     uint8_t* chunk = r.tile(tile);
     for (int64_t k = 0; k < r.padded; chunk += r.step(k), k += CHUNK) {
@@ -88,8 +95,16 @@ void pack_tile(void* data, int64_t tile) {
     }
 }
 
-void unpack_tile(const Repack& r, int64_t tile, uint8_t* stored) {
-    std::vector<uint8_t> codes(TILE * r.padded, 0);
+bool is_repack(const void* from, const void* to, int64_t rows, int64_t cols, int64_t padded, int bits, int64_t group, int64_t gap) {
+    if (from == nullptr || to == nullptr || rows < 1 || cols < 1 || padded < cols || bits < 1 || bits > 8) return false;
+    if (!is_size(rows, padded) || padded > INT32_MAX || padded % CHUNK != 0 || gap < 0 || gap > 16 * LINE) return false;
+    if (group >= CHUNK) return group % CHUNK == 0 && padded % group == 0;
+    return gap == 0 && group > 0;
+}
+
+bool unpack_tile(const Repack& r, int64_t tile, uint8_t* stored) {
+    const auto codes = r.codes();
+    if (codes == nullptr) return false;
     const uint8_t* chunk = r.tile(tile);
     for (int64_t k = 0; k < r.padded; chunk += r.step(k), k += CHUNK) {
         each_place(r.bits, [&](int line, int width, int place, int step, int shift) {
@@ -102,22 +117,29 @@ void unpack_tile(const Repack& r, int64_t tile, uint8_t* stored) {
         });
     }
     for (int64_t i = 0; i < TILE && tile * TILE + i < r.rows; ++i) write_row(r, tile * TILE + i, &codes[i * r.padded], stored);
+    return true;
 }
 
 }  // namespace
 }  // namespace fewbits
 
-// `lines` must hold, for every 16 rows, 16 * padded * bits / 8 bytes and a gap for each group.
-FEWBITS_API void fewbits_pack(const uint8_t* stored, uint8_t* lines, int64_t rows, int64_t cols, int64_t padded, int32_t bits,
-                             int64_t group, int64_t gap, int32_t threads) {
-    fewbits::Repack r{stored, lines, rows, cols, padded, bits, group, gap};
-    fewbits::parallel(fewbits::pack_tile, &r, fewbits::ceil_div(rows, fewbits::TILE), threads);
+// `lines` must hold, for every 16 rows, 16 * padded * bits / 8 bytes and a gap for each group. Returns a Status.
+FEWBITS_API int32_t fewbits_pack(const uint8_t* stored, uint8_t* lines, int64_t rows, int64_t cols, int64_t padded, int32_t bits,
+                                int64_t group, int64_t gap, int32_t threads) {
+    using namespace fewbits;
+    if (!is_repack(stored, lines, rows, cols, padded, bits, group, gap)) return BAD_ARGUMENT;
+    Repack r{stored, lines, rows, cols, padded, bits, group, gap};
+    parallel(pack_tile, &r, ceil_div(rows, TILE), threads);
+    return r.failed ? OUT_OF_MEMORY : DONE;
 }
 
-// `stored` must hold ceil(rows * cols * bits / 8) bytes.
-FEWBITS_API void fewbits_unpack(const uint8_t* lines, uint8_t* stored, int64_t rows, int64_t cols, int64_t padded, int32_t bits,
-                               int64_t group, int64_t gap) {
-    fewbits::Repack r{nullptr, const_cast<uint8_t*>(lines), rows, cols, padded, bits, group, gap};
-    std::memset(stored, 0, (rows * cols * bits + 7) / 8);
-    for (int64_t t = 0; t < fewbits::ceil_div(rows, fewbits::TILE); ++t) fewbits::unpack_tile(r, t, stored);
+// `stored` must hold ceil(rows * cols * bits / 8) bytes. Returns a Status.
+FEWBITS_API int32_t fewbits_unpack(const uint8_t* lines, uint8_t* stored, int64_t rows, int64_t cols, int64_t padded, int32_t bits,
+                                  int64_t group, int64_t gap) {
+    using namespace fewbits;
+    if (!is_repack(lines, stored, rows, cols, padded, bits, group, gap)) return BAD_ARGUMENT;
+    const Repack r{nullptr, const_cast<uint8_t*>(lines), rows, cols, padded, bits, group, gap};
+    std::memset(stored, 0, size_t((rows * cols * bits + 7) / 8));
+    for (int64_t t = 0; t < ceil_div(rows, TILE); ++t) if (!unpack_tile(r, t, stored)) return OUT_OF_MEMORY;
+    return DONE;
 }

@@ -30,6 +30,7 @@ void read_part(void* data, int64_t part) {
 // Touch every line of a piece of memory; returns something made of it, so that no compiler leaves it out.
 FEWBITS_API uint64_t fewbits_read(const void* from, int64_t bytes, int32_t threads) {
     using namespace fewbits;
+    if (from == nullptr || bytes < 0) return 0;
     Read read{static_cast<const uint64_t*>(from), bytes / 8 / PARTS, {}};
     parallel(read_part, &read, PARTS, threads);
     uint64_t all = 0;

@@ -2,6 +2,7 @@
 // operators called one by one from Python added 6 to 8 ms to that.
 #include "step.h"
 
+#include "check.h"
 #include "products.h"
 #include "scratch.h"
 
@@ -148,13 +149,45 @@ private:
     float *normed_, *qkv_, *mixed_, *inner_, *change_, *scores_;
 };
 
+// A product of `cols` inputs, whose outputs are `rows`.
+bool is_linear(const Linear& linear, int64_t rows, int64_t cols) {
+    return is_weight(linear.weight) && linear.weight->rows == rows && linear.weight->cols == cols;
+}
+
+bool is_qkv(const Decoder& d, const Linear* qkv) {
+    const int64_t queries = int64_t(d.heads) * d.head_dim, keys = int64_t(d.kv_heads) * d.head_dim;
+    if (qkv[1].weight == nullptr && qkv[2].weight == nullptr) return is_linear(qkv[0], queries + 2 * keys, d.hidden);
+    return is_linear(qkv[0], queries, d.hidden) && is_linear(qkv[1], keys, d.hidden) && is_linear(qkv[2], keys, d.hidden);
+}
+
+bool is_layer(const Decoder& d, const Layer& layer) {
+    const bool gated = layer.gate.weight != nullptr;
+    return is_qkv(d, layer.qkv) && is_linear(layer.out, d.hidden, int64_t(d.heads) * d.head_dim) && layer.keys && layer.values &&
+           layer.before_attention.weight && layer.before_mlp.weight && !(gated && d.merged) &&
+           (!gated || is_linear(layer.gate, d.inner, d.hidden)) && is_linear(layer.up, d.merged ? 2 * int64_t(d.inner) : d.inner, d.hidden) &&
+           is_linear(layer.down, d.hidden, d.inner);
+}
+
+bool is_decoder(const Decoder* decoder, int64_t at) {
+    if (decoder == nullptr) return false;
+    const Decoder& d = *decoder;
+    if (d.count < 0 || d.hidden < 1 || d.inner < 1 || d.heads < 1 || d.kv_heads < 1 || d.head_dim < 1) return false;
+    if (d.heads % d.kv_heads != 0 || !is_size(int64_t(d.heads) * d.head_dim, d.length) || at < 0 || at >= d.length) return false;
+    if (d.activation < SILU || d.activation > RELU || (d.cos && (d.sin == nullptr || d.head_dim % 2 != 0))) return false;
+    if (d.norm.weight == nullptr || (d.head.weight && (!is_weight(d.head.weight) || d.head.weight->cols != d.hidden))) return false;
+    if (d.count > 0 && d.layers == nullptr) return false;
+    for (int i = 0; i < d.count; ++i) if (!is_layer(d, d.layers[i])) return false;
+    return true;
+}
+
 }  // namespace
 }  // namespace fewbits
 
-// 0: done; 1: this machine has no kernel; 2: out of memory. Tokens before number `at` are in the cache.
+// Returns a Status. Tokens before number `at` are in the cache.
 FEWBITS_API int32_t fewbits_step(const fewbits::Decoder* decoder, float* x, float* logits, int64_t at, int32_t threads, int32_t exact) {
     const fewbits::StepMath* math = fewbits::math();
-    return math == nullptr ? 1 : fewbits::Step(*decoder, *math, at, threads, exact != 0).run(x, logits);
+    if (!fewbits::is_decoder(decoder, at) || x == nullptr || logits == nullptr) return fewbits::BAD_ARGUMENT;
+    return math == nullptr ? fewbits::NO_KERNEL : fewbits::Step(*decoder, *math, at, threads, exact != 0).run(x, logits);
 }
 
 // So that the other side can check that it means the same structures.

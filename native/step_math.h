@@ -97,11 +97,14 @@ inline Lanes exp_of(Lanes x) {
     return times_power_of_two(s, whole);
 }
 
-// x / (1 + e**(-factor x))
-inline Lanes gated(Lanes x, Lanes factor) { return x / (Lanes::all(1) + exp_of(Lanes::all(0) - factor)); }
+// x / (1 + e**(-factor)), of which nothing is left below -88: `exp_of` has an upper limit, x has none.
+inline Lanes gated(Lanes x, Lanes factor) {
+    const Lanes zero = Lanes::all(0);
+    return pick(less(factor, Lanes::all(-88)), zero, x / (Lanes::all(1) + exp_of(zero - factor)));
+}
 
 inline Lanes activated(Lanes x, int32_t kind) {
-    if (kind == RELU) return max(x, Lanes::all(0));
+    if (kind == RELU) return max(Lanes::all(0), x);  // in this order NaN stays NaN
     if (kind == SILU) return gated(x, x);
     const Lanes inner = x * fused(x * x, Lanes::all(0.044715f), Lanes::all(1));  // (1 + tanh u) / 2 = 1 / (1 + e**(-2u))
     return gated(x, inner * Lanes::all(2 * 0.797884561f));

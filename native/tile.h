@@ -33,6 +33,7 @@ struct Meta {
 template <class V>
 static __attribute__((noinline)) void finish(const Weight& w, const Product& p, int64_t m, int64_t tile, typename V::Floats v) {
     int64_t first = tile * TILE, count = w.rows - first;
+    if (p.only) m = p.only[m];
     if (count >= TILE) {
         if (p.bias) v = V::add(v, V::read(p.bias, first, p.type));
         return V::write(p.out, m * w.rows + first, p.type, v);

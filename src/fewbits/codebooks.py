@@ -9,7 +9,7 @@ fp8:         e4m3fn, the codes are the bytes of `torch.float8_e4m3fn`; its two N
 The normal quantiles are written down, not computed: what a saved code stands for must not hang on a machine's `erfinv`.
 """
 
-from functools import cache
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
@@ -28,14 +28,20 @@ _NORMAL_FLOAT = {
 _FP4_TWELFTHS = (0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0)  # by code 0..7; 8..15 are negative
 
 
-@cache
 def codebook(kind: str, bits: int) -> Float[Tensor, " levels"]:
     """Values by code, f32 on the CPU: magnitudes up to 1 for nf and fp4, up to 448 for fp8."""
-    if kind == "nf":
-        return torch.tensor(_NORMAL_FLOAT[bits])
-    if bits == 4:
-        return torch.tensor([*_FP4_TWELFTHS, *(-m for m in _FP4_TWELFTHS)]) / 12
-    return torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
+    return _BOOKS[kind, bits]
+
+
+def _f32(values: Iterable[float]) -> Float[Tensor, " levels"]:
+    return torch.tensor(tuple(values), dtype=torch.float32, device="cpu")  # whatever the defaults are
+
+
+_BOOKS = {  # made at import: at the first use, a mode of PyTorch (tracing, fake tensors) might have its way with them
+    **{("nf", bits): _f32(values) for bits, values in _NORMAL_FLOAT.items()},
+    ("fp", 4): _f32([*_FP4_TWELFTHS, *(-m for m in _FP4_TWELFTHS)]) / 12,
+    ("fp", 8): torch.arange(256, dtype=torch.uint8, device="cpu").view(torch.float8_e4m3fn).float(),
+}
 
 
 def codebook_of(format: Format, device: torch.device) -> Float[Tensor, " levels"]:

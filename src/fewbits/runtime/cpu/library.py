@@ -15,6 +15,7 @@ LIBRARY = Path(__file__).with_name("libfewbits_cpu.so")
 Level = Literal["none", "avx2", "avxvnni", "avx512", "amx"]
 LEVELS: tuple[Level, ...] = get_args(Level)  # in the order of the library's numbers
 F32, F16, BF16, U8, NONE = range(5)  # how it names the types of numbers
+DONE, NO_KERNEL, OUT_OF_MEMORY, NO_SUCH_ROW, BAD_ARGUMENT = range(5)  # what its functions return
 
 
 class Weight(ctypes.Structure):
@@ -32,6 +33,7 @@ class Weight(ctypes.Structure):
         ("peak", ctypes.c_float),
         ("byte", ctypes.c_uint8 * 16),
         ("byte_step", ctypes.c_float),
+        ("energy", ctypes.c_void_p),
     )
 
 
@@ -60,16 +62,36 @@ def load() -> ctypes.CDLL:
     """The library. Raises OSError if it cannot be loaded, FewbitsError if it was built from other sources."""
     library = ctypes.CDLL(str(LIBRARY))
     pointer, long, integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+    library.fewbits_weight_size.restype = long
+    if library.fewbits_weight_size() != ctypes.sizeof(Weight):
+        raise FewbitsError(f"{LIBRARY.name} was built from other sources")
     library.fewbits_linear.argtypes = [pointer, pointer, pointer, pointer, long, long, integer, integer, integer, integer]
+    library.fewbits_energies.argtypes = [pointer, pointer, integer]
     library.fewbits_pack.argtypes = [pointer, pointer, long, long, long, integer, long, long, integer]
     library.fewbits_unpack.argtypes = [pointer, pointer, long, long, long, integer, long, long]
     library.fewbits_use_gomp.argtypes = [pointer]
     library.fewbits_read.argtypes, library.fewbits_read.restype = [pointer, long, integer], ctypes.c_uint64
-    library.fewbits_weight_size.restype = long
-    if library.fewbits_weight_size() != ctypes.sizeof(Weight):
-        raise FewbitsError(f"{LIBRARY.name} was built from other sources")
     library.fewbits_use_gomp(_gomp())
     return library
+
+
+def check(status: int, what: str) -> None:
+    """Raise what a function of the library returned instead of DONE.
+
+    Args:
+        status: what it returned.
+        what: what it was asked for, such as "a product of 3 x 64 activations".
+
+    Raises:
+        MemoryError: there was not enough.
+        FewbitsError: the arguments were refused, or this machine has no kernel.
+    """
+    if status == OUT_OF_MEMORY:
+        raise MemoryError(f"no memory for {what}")
+    if status == NO_KERNEL:
+        raise FewbitsError(why_not() or "the CPU kernels are switched to a level that this machine does not have")
+    if status != DONE:
+        raise FewbitsError(f"the CPU kernels refuse {what}: sizes, types or addresses do not fit each other")
 
 
 def entry(name: str, *arguments: type, sizes: Mapping[str, type[ctypes.Structure]]) -> Any:

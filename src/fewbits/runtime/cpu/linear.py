@@ -11,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewbits.runtime.cpu.operators import cpu_linear, multiply
-from fewbits.runtime.cpu.pack import Pack, pack
+from fewbits.runtime.cpu.pack import FLOATS, Pack, pack, version_of
+from fewbits.runtime.modes import autocast_dtype, is_traced, wants_gradient
 
 if TYPE_CHECKING:
     from fewbits.layers import QuantizedLayer
 
-_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _NAME = "_cpu_pack"
 _exact = False
 
@@ -38,28 +38,45 @@ def exactly() -> bool:
 
 
 def linear(layer: "QuantizedLayer", x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"] | None:
-    """`x` times the layer's weight, plus its bias; None where there is no kernel for it, or a gradient is wanted.
+    """`x` times the layer's weight, plus its bias; None if there is no kernel for it, or a gradient is wanted.
 
-    While a graph is traced (torch.compile, torch.export), a layer takes part that was packed before (`prepare`).
+    While a graph is traced (torch.compile, torch.export, torch.jit.trace), a layer takes part that was packed before
+    (`prepare`). Under torch.autocast x and bias are cast as for nn.Linear.
     """
     bias = layer._parameters["bias"]  # past nn.Module's __getattr__: here every microsecond is one of each layer and token
-    if x.dtype not in _FLOATS or not x.is_cpu or (bias is not None and bias.dtype != x.dtype):
+    if wants_gradient(x, bias):
         return None
-    if torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad)):
+    dtype = autocast_dtype(x)
+    if dtype is not None:
+        x, bias = x.to(dtype), None if bias is None else bias.to(dtype)
+    if x.dtype not in FLOATS or not x.is_cpu or (bias is not None and (bias.dtype != x.dtype or not bias.is_cpu)):
         return None
     tracing = is_traced(x)
     weight = _packed_before(layer) if tracing else packed(layer)
-    if weight is None or x.shape[-1] != weight.cols:
+    if weight is None or x.dim() == 0 or x.shape[-1] != weight.cols or (bias is not None and bias.shape[0] != weight.rows):
         return None
     if tracing:
-        sizes = weight.rows, weight.cols
-        return cpu_linear(x, weight.codes, weight.scale, weight.zero, bias, str(weight.format), *sizes, _exact)
-    return multiply(x, weight, bias, exact=_exact)
+        return _traced(x, weight, bias)
+    try:
+        return multiply(x, weight, bias, exact=_exact)
+    except RuntimeError:  # a tensor of torch.func or a sparse one: it has no memory to read
+        if has_memory(x):
+            raise
+        return None
 
 
-def is_traced(x: Tensor) -> bool:
-    """Whether a graph is made of what is done with this tensor, or another mode of PyTorch looks on."""
-    return torch.compiler.is_compiling() or type(x) is not Tensor or torch._C._len_torch_dispatch_stack() > 0
+def has_memory(x: Tensor) -> bool:
+    """Whether there are values at the address of a tensor."""
+    try:
+        x.data_ptr()
+    except RuntimeError:
+        return False
+    return x.layout is torch.strided
+
+
+def _traced(x: Tensor, weight: Pack, bias: Tensor | None) -> Tensor:
+    sizes = weight.rows, weight.cols
+    return cpu_linear(x, weight.codes, weight.scale, weight.zero, bias, str(weight.format), *sizes, _exact)
 
 
 def packed(layer: "QuantizedLayer") -> Pack | None:
@@ -76,9 +93,11 @@ def packed(layer: "QuantizedLayer") -> Pack | None:
     held: _Held | None = codes.__dict__.get(_NAME)
     if held is None or not held.is_of(codes, owner._buffers):
         others = tuple(
-            (name, t, _version(t)) for name, t in owner._buffers.items() if t is not None and name not in ("codes", "like")
+            (name, t, version_of(t), t.data_ptr())
+            for name, t in owner._buffers.items()
+            if t is not None and name not in ("codes", "like")
         )
-        held = _Held(version=_version(codes), others=others, pack=pack(layer.quantized))
+        held = _Held(version=version_of(codes), address=codes.data_ptr(), others=others, pack=pack(layer.quantized))
         setattr(codes, _NAME, held)
         owner.__dict__[_NAME] = _Link(weakref.ref(held))
     return held.pack
@@ -99,14 +118,17 @@ class _Held(Forgotten):
     """Hangs on the codes: what was made of them and of the layer's other stored tensors, and which version of each."""
 
     version: int
-    others: tuple[tuple[str, Tensor, int], ...]
+    address: int  # `tensor.data = other` changes it and not the version
+    others: tuple[tuple[str, Tensor, int, int], ...]
     pack: Pack | None
 
     def is_of(self, codes: Tensor, buffers: dict[str, Tensor | None]) -> bool:
-        if self.version >= 0 and codes._version != self.version:
+        if codes.data_ptr() != self.address or (self.version >= 0 and codes._version != self.version):
             return False
-        for name, tensor, version in self.others:  # a loop: all(...) takes three times as long
-            if buffers.get(name) is not tensor or (version >= 0 and tensor._version != version):
+        for name, tensor, version, address in self.others:  # a loop: all(...) takes three times as long
+            if buffers.get(name) is not tensor or tensor.data_ptr() != address:
+                return False
+            if version >= 0 and tensor._version != version:
                 return False
         return True
 
@@ -116,11 +138,6 @@ class _Link(Forgotten):
     """Hangs on the layer: torch.export puts other tensors in the place of the codes."""
 
     held: "weakref.ref[_Held]"
-
-
-def _version(tensor: Tensor) -> int:
-    """How often a tensor was changed in place; what was made in inference mode does not count that."""
-    return -1 if tensor.is_inference() else tensor._version
 
 
 def _owner(layer: "QuantizedLayer") -> "QuantizedLayer":

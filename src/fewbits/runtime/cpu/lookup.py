@@ -11,16 +11,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fewbits.codebooks import codebook
+from fewbits.errors import FewbitsError
 from fewbits.formats import META_BLOCK, Format
 from fewbits.runtime.cpu import library
-from fewbits.runtime.cpu.linear import Forgotten, is_traced
+from fewbits.runtime.cpu.checks import check_ids, check_shape, check_storage
+from fewbits.runtime.cpu.linear import Forgotten, has_memory
+from fewbits.runtime.modes import is_traced
 from fewbits.tensor import QuantizedTensor, layout, matrix_shape
 
 if TYPE_CHECKING:
     from fewbits.layers import QuantizedLayer
 
 _NAME = "_cpu_table"
-_NO_SUCH_ROW = 3
 _TYPES = {"f32": library.F32, "f16": library.F16, "bf16": library.BF16, "q8": library.U8}
 
 
@@ -59,6 +61,8 @@ class _Held(Forgotten):
 
 def rows(layer: "QuantizedLayer", ids: Int[Tensor, " n"]) -> Float[Tensor, "n cols"] | None:
     """The rows `ids` of a layer's weight, f32; None where the library cannot. Raises IndexError."""
+    if ids.dtype.is_floating_point or ids.dtype == torch.bool or not (is_traced(ids) or has_memory(ids)):
+        return None
     if is_traced(ids):
         weight = layer.quantized
         stored = [weight.tensors[name] for name in layout(weight.format, weight.shape)]
@@ -74,26 +78,41 @@ def rows(layer: "QuantizedLayer", ids: Int[Tensor, " n"]) -> Float[Tensor, "n co
 @torch.library.custom_op("fewbits::cpu_rows", mutates_args=(), device_types="cpu")
 def cpu_rows(stored: list[Tensor], ids: Tensor, format: str, shape: list[int]) -> Tensor:
     """`rows` of what is stored, in the order of `layout`, for graphs."""
-    of = Format.parse(format)
-    weight = QuantizedTensor(format=of, shape=tuple(shape), tensors=dict(zip(layout(of, tuple(shape)), stored, strict=True)))
+    weight = _checked(stored, ids, format, shape)
+    check_storage(ids=ids, **weight.tensors)
     found = _looked_up(_held(weight), ids)
     return weight.dequantize_rows(ids) if found is None else found
 
 
 @cpu_rows.register_fake
 def _(stored: list[Tensor], ids: Tensor, format: str, shape: list[int]) -> Tensor:
+    _checked(stored, ids, format, shape)
     return stored[0].new_empty((ids.shape[0], prod(shape[1:])), dtype=torch.float32)
+
+
+def _checked(stored: list[Tensor], ids: Tensor, format: str, shape: list[int]) -> QuantizedTensor:
+    """The weight that is stored. Raises FewbitsError if the arguments do not fit each other."""
+    check_ids(ids)
+    check_shape(shape)
+    of = Format.parse(format)
+    names = list(layout(of, tuple(shape)))
+    if len(stored) != len(names):
+        raise FewbitsError(f"torch.ops.fewbits: {len(stored)} stored tensors: {format} has {len(names)}, {', '.join(names)}")
+    return QuantizedTensor(format=of, shape=tuple(shape), tensors=dict(zip(names, stored, strict=True)))
 
 
 def _looked_up(held: _Held, ids: Int[Tensor, " n"]) -> Float[Tensor, "n cols"] | None:
     if not held.tensors:  # not on the CPU, not contiguous, or no library
         return None
     ids = ids.long().contiguous()
-    out = torch.empty(ids.shape[0], held.table.cols)
-    failed = _lookup()(ctypes.addressof(held.table), ids.data_ptr(), ids.shape[0], out.data_ptr(), torch.get_num_threads())
-    if failed == _NO_SUCH_ROW:
+    out = torch.empty(ids.shape[0], held.table.cols, dtype=torch.float32, device="cpu")
+    status = _lookup()(ctypes.addressof(held.table), ids.data_ptr(), ids.shape[0], out.data_ptr(), torch.get_num_threads())
+    if status == library.NO_SUCH_ROW:
         raise IndexError(f"index out of range: rows are 0 to {held.table.rows - 1}")
-    return None if failed else out
+    if status == library.NO_KERNEL:
+        return None
+    library.check(status, f"{ids.shape[0]} rows")
+    return out
 
 
 def _held(weight: QuantizedTensor) -> _Held:

@@ -16,7 +16,7 @@ LARGE_PAGE = 2 << 20
 BLOCK = 32 << 20
 _ADVICE = 14  # MADV_HUGEPAGE
 _lock = threading.Lock()
-_block: Tensor = torch.empty(0, dtype=torch.uint8)
+_block: Tensor = torch.empty(0, dtype=torch.uint8, device="cpu")
 _used = 0
 
 
@@ -24,19 +24,19 @@ def room(nbytes: int) -> UInt8[Tensor, " n"]:
     """Bytes that begin at a cache line; not yet written."""
     global _block, _used
     size = -(-nbytes // 64) * 64
-    with _lock:
+    with _lock, torch.inference_mode(False):  # an inference tensor could not be written to later
         if _used + size > _block.numel():
             _block, _used = _large_pages(max(BLOCK, size)), 0
         start, _used = _used, _used + size
         out = _block[start : start + nbytes]
         if _used == _block.numel():
-            _block, _used = torch.empty(0, dtype=torch.uint8), 0
+            _block, _used = torch.empty(0, dtype=torch.uint8, device="cpu"), 0
     return out
 
 
 def _large_pages(nbytes: int) -> Tensor:
     """Untouched memory that begins at a large page, and is asked for in large pages before it is touched."""
-    whole = torch.empty(nbytes + LARGE_PAGE, dtype=torch.uint8)
+    whole = torch.empty(nbytes + LARGE_PAGE, dtype=torch.uint8, device="cpu")  # whatever the default device is
     out = whole[-whole.data_ptr() % LARGE_PAGE :][:nbytes]
     advise = getattr(ctypes.CDLL(None), "madvise", None)
     if advise is not None:  # advice: where it is not taken, the pages are small

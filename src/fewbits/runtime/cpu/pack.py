@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TILE, CHUNK = 16, 32  # outputs and inputs that are stored together (native/fewbits.h)
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)  # dtypes of activations
 _TYPES = {"f32": library.F32, "f16": library.F16, "bf16": library.BF16, "q8": library.F32}
 
 
@@ -44,12 +45,18 @@ class Pack:
     weight: library.Weight = field(repr=False)
     address: int
     one_step: bool  # the activations of a row share one step (`a8`)
+    energy: Float[Tensor, " n"] | None  # native/fewbits.h; None under `a8`, whose activations are rounded already
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        beside = () if self.weight.gap else (self.scale, self.zero)
+        beside = (self.energy,) if self.weight.gap else (self.scale, self.zero, self.energy)
         return self.codes.nbytes + sum(t.nbytes for t in beside if t is not None)
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was changed in place; -1 for one that was made in inference mode, which does not count that."""
+    return -1 if tensor.is_inference() else tensor._version
 
 
 def fits(format: Format, shape: tuple[int, ...]) -> bool:
@@ -71,6 +78,11 @@ def pack(tensor: QuantizedTensor) -> Pack | None:
     """Rearrange a weight that lies on the CPU; None where there is no kernel for its format or shape, or none runs here."""
     if not fits(tensor.format, tensor.shape) or not library.available():
         return None
+    with torch.inference_mode(False), torch.no_grad():
+        return _packed(tensor)
+
+
+def _packed(tensor: QuantizedTensor) -> Pack:
     scales = [values for values in (_scale(tensor), _zero(tensor)) if values is not None]
     codes, gap = _codes(tensor, scales)
     if gap:
@@ -111,6 +123,7 @@ def assemble(
     )
     if format.is_codebook:
         _fill_codebook(weight, format)
+    energy = None if format.activation_bits is not None else _energy(weight)
     return Pack(
         format=format,
         rows=rows,
@@ -121,15 +134,27 @@ def assemble(
         weight=weight,
         address=ctypes.addressof(weight),
         one_step=format.activation_bits is not None,
+        energy=energy,
     )
+
+
+def _energy(weight: library.Weight) -> Float[Tensor, " n"]:
+    """The sum of squares of each input's weights, then of each block's; `weight` points to it from now on."""
+    count = weight.padded + weight.padded // weight.block
+    energy = torch.empty(count, dtype=torch.float32, device="cpu")
+    status = library.load().fewbits_energies(ctypes.addressof(weight), energy.data_ptr(), torch.get_num_threads())
+    library.check(status, f"a weight of {weight.rows} x {weight.cols}")
+    weight.energy = energy.data_ptr()
+    return energy
 
 
 def restore(pack: Pack) -> UInt8[Tensor, " m"]:
     """The codes as they are stored: undoes the rearrangement exactly."""
-    stored = torch.empty((pack.rows * pack.cols * pack.format.bits + 7) // 8, dtype=torch.uint8)
+    stored = torch.empty((pack.rows * pack.cols * pack.format.bits + 7) // 8, dtype=torch.uint8, device="cpu")
     w = pack.weight
     shape = pack.rows, pack.cols, w.padded, pack.format.bits, w.group, w.gap
-    library.load().fewbits_unpack(pack.codes.data_ptr(), stored.data_ptr(), *shape)
+    status = library.load().fewbits_unpack(pack.codes.data_ptr(), stored.data_ptr(), *shape)
+    library.check(status, f"a weight of {pack.rows} x {pack.cols}")
     return stored
 
 
@@ -146,7 +171,8 @@ def _codes(tensor: QuantizedTensor, scales: Sequence[Tensor]) -> tuple[UInt8[Ten
     shape = -(-rows // TILE), groups, group * TILE * bits // 8 + gap
     out, stored = room(prod(shape)).view(shape), tensor.tensors["codes"].contiguous()
     sizes = rows, cols, padded, bits, group, gap, torch.get_num_threads()
-    library.load().fewbits_pack(stored.data_ptr(), out.data_ptr(), *sizes)
+    status = library.load().fewbits_pack(stored.data_ptr(), out.data_ptr(), *sizes)
+    library.check(status, f"a weight of {rows} x {cols}")
     return out, gap
 
 

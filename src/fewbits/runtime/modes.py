@@ -1,0 +1,35 @@
+"""What PyTorch is doing at the moment: kernels read memory by its address, which only an ordinary tensor has.
+
+A kernel that is called through ctypes is invisible to tracers and to automatic differentiation. They get an operator
+(`torch.ops.fewbits`) or PyTorch's own operators instead.
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether operators on this tensor are recorded, or handled by a mode or by a subclass of Tensor."""
+    return (
+        torch.compiler.is_compiling()
+        or type(x) is not Tensor
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
+    )
+
+
+def wants_gradient(x: Tensor, bias: Tensor | None) -> bool:
+    """Whether the derivative of a product with these is asked for: in reverse (`backward`) or in forward mode."""
+    if forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad))
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """The dtype that a linear layer computes in under torch.autocast; None outside of it, and for float64."""
+    if not torch._C._is_any_autocast_enabled():
+        return None
+    kind = x.device.type
+    takes_part = torch.is_autocast_enabled(kind) and x.is_floating_point() and x.dtype != torch.float64
+    return torch.get_autocast_dtype(kind) if takes_part else None
