@@ -1,14 +1,16 @@
 """A plan applied to a model: decide for every layer, check all that can be checked, then quantize in place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from fewbits import methods
+from fewbits.carried import carry_over, check_forward
 from fewbits.errors import FewbitsError, MisfitError
 from fewbits.finite import check_finite_model
 from fewbits.layers import QuantizedLayer, replacement_for
@@ -81,6 +83,7 @@ def resolve(model: nn.Module, plan: Plan) -> Plan:
     _check_no_adapter(model)
     layers = _layers(model)
     kept = kept_by_default(model)
+    _check_parametrized(model, plan, kept)
     decisions = [_decide(name, layer, plan, kept.get(name)) for name, layer in layers.items()]
     decisions = _tie(decisions, layers)
     _check(decisions, plan)
@@ -106,6 +109,18 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     return dict(places.values())
 
 
+def _check_parametrized(model: nn.Module, plan: Plan, kept: Mapping[str, str]) -> None:
+    """Raise FewbitsError, naming the layer, if the plan quantizes one whose weight or bias is parametrized."""
+    for name, module in model.named_modules():
+        if is_parametrized(module) and any(kind in type(module).__mro__ for kind in (nn.Linear, nn.Conv2d, nn.Embedding)):
+            rule = plan.rule_for(name, kept_by_default=name in kept)
+            if rule is not None and rule.scheme is not None:
+                raise FewbitsError(
+                    f"layer {name}: its weight or bias is computed at each call (torch.nn.utils.parametrize): make it permanent"
+                    " (remove_parametrizations), or --skip this layer"
+                )
+
+
 def _decide(name: str, layer: nn.Module, plan: Plan, kept: str | None) -> Decision:
     rule = plan.rule_for(name, kept_by_default=kept is not None)
     kind, params = type(layer).__name__, cast(Tensor, layer.weight).numel()
@@ -128,6 +143,7 @@ def _fit(layer: nn.Module, scheme: Scheme, on_misfit: OnMisfit) -> tuple[Scheme 
             " (torch.nn.utils.prune.remove, remove_weight_norm), or --skip this layer"
         )
     check_dtype(layer.get_parameter("weight"))
+    check_forward(layer)
     try:
         kind.check(layer, scheme)
     except MisfitError as misfit:
@@ -217,7 +233,7 @@ def _replace(model: nn.Module, decision: Decision, scheme: Scheme, *, empty: boo
     else:
         make = kind.empty_like if empty else kind.from_float
         new = _named(name, partial(make, layer, scheme))
-    new.train(layer.training)
+    carry_over(layer, new)
     if not name:
         return new
     model.set_submodule(name, new)

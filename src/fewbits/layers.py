@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from fewbits import layer_state
 from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.pieces import pieces
 from fewbits.runtime import dispatch
+from fewbits.runtime.modes import constant_for_jit, is_jit_traced, wants_gradient
 from fewbits.scheme import Scheme
 from fewbits.tensor import QuantizedTensor, layout
 
@@ -138,8 +140,18 @@ class QuantizedLayer(nn.Module):
 
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "..."]:
         """The weight that is computed with, its outputs first."""
+        if is_jit_traced():
+            with constant_for_jit():
+                return self.dequantize(dtype)
         kernel = dispatch.prepared(self)
         return self.quantized.dequantize(dtype) if kernel is None else kernel.dequantize(dtype).view(self.shape)
+
+    def _as_leaf(self, x: object) -> object | None:
+        """A node that calls this layer, if `x` is a symbol of torch.fx; None for a tensor, and for a layer traced by itself."""
+        if isinstance(x, Tensor) or not isinstance(x, Proxy):
+            return None
+        path = x.tracer.path_of_module(self)
+        return x.tracer.create_proxy("call_module", path, (x,), {}) if path else None
 
     def extra_repr(self) -> str:
         return f"{self.scheme}, shape={self.shape}, bias={self.bias is not None}" + (", tied" if self.tied else "")
@@ -163,8 +175,12 @@ class QuantizedLinear(QuantizedLayer):
         return self.shape[0]
 
     def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
+        if type(x) is not Tensor and (node := self._as_leaf(x)) is not None:
+            return cast(Tensor, node)
         if self.scheme.format.activation_bits:
             x = round_rows(x)
+        if not isinstance(x, Tensor):
+            return F.linear(x, self.weight, self.bias)
         answer = dispatch.linear(self, x)
         return F.linear(x, self.dequantize(x.dtype), self.bias) if answer is None else answer
 
@@ -193,10 +209,12 @@ class QuantizedConv2d(QuantizedLayer):
         return cls(scheme, cast(nn.Conv2d, layer), device)
 
     def forward(self, x: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b o h2 w2"]:
+        if (node := self._as_leaf(x)) is not None:
+            return cast(Tensor, node)
         padding = self.padding
         if self.padding_mode != "zeros":
             x, padding = F.pad(x, self._pad_both_sides, mode=self.padding_mode), (0, 0)
-        weight = self.dequantize(x.dtype)
+        weight = self.dequantize(x.dtype) if isinstance(x, Tensor) else self.weight
         return torch.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
 
 
@@ -223,17 +241,26 @@ class QuantizedEmbedding(QuantizedLayer):
         return self.shape[1]
 
     def forward(self, ids: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
+        if type(ids) is not Tensor and (node := self._as_leaf(ids)) is not None:
+            return cast(Tensor, node)
         flat = ids.reshape(-1)
         rows = dispatch.rows(self, flat)
+        if rows is None and is_jit_traced():
+            rows = F.embedding(flat, self.dequantize(self.like.dtype))
         if rows is None:
             rows = (dispatch.prepared(self) or self.quantized).dequantize_rows(flat, self.like.dtype)
         return rows.to(self.like.dtype).view(*ids.shape, self.shape[1])
 
 
 def round_rows(x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch i"]:
-    """Round each row to 8 bits, symmetric, scale = max|x| / 127 (dynamic: taken from the row itself)."""
-    scale = x.abs().amax(dim=-1, keepdim=True).float().clamp(min=1e-12) / 127
-    return ((x / scale).round().clamp(-127, 127) * scale).to(x.dtype)
+    """Round each row to 8 bits, symmetric, scale = max|x| / 127 (dynamic: taken from the row itself).
+
+    Its derivative is that of the identity (straight-through, Bengio et al. 2013, arXiv:1308.3432): nothing is clipped, since
+    the largest magnitude of a row is at the end of its range.
+    """
+    scale = x.detach().abs().amax(dim=-1, keepdim=True).float().clamp(min=1e-12) / 127
+    rounded = ((x.detach() / scale).round().clamp(-127, 127) * scale).to(x.dtype)
+    return rounded + (x - x.detach()) if wants_gradient(x, None) else rounded
 
 
 def replacement_for(module: nn.Module) -> type[QuantizedLayer] | None:

@@ -118,7 +118,7 @@ def read_zero(
         return None
     grid = grid_shape(format, shape)
     if not format.has_zero:
-        middle = torch.full((), format.implicit_zero, device=next(iter(tensors.values())).device)
+        middle = torch.full((), format.implicit_zero, dtype=torch.float32, device=next(iter(tensors.values())).device)
         return middle.expand(grid if at is None else at.shape)
     if not format.integer_zero:
         values = meta.read("zero", tensors, format.meta, at)

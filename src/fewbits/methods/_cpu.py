@@ -95,7 +95,8 @@ class _Work:
     def find(self, *, codes: bool) -> Said:
         """The grids of all groups; the codes too where these do not hang on all grids."""
         n = self.matrix.numel() // (self.block[0] * self.block[1])
-        self.scale, self.zero = torch.empty(n), torch.empty(n) if self.format.has_zero else None
+        floats = self.matrix.new_empty((2, n), dtype=torch.float32)  # whatever the default dtype and device are
+        self.scale, self.zero = floats[0], floats[1] if self.format.has_zero else None
         self.stream = self.room_for_codes() if codes else None
         rounding = self.solving.rounding.settings(self.format.meta) if codes else None
         said = Said()
@@ -118,7 +119,7 @@ class _Work:
         return QuantizedTensor(format=self.format, shape=shape, tensors={"codes": stream, **tensors})
 
     def room_for_codes(self) -> Tensor:
-        return torch.empty(packed_bytes(self.matrix.numel(), self.format.bits), dtype=torch.uint8)
+        return self.matrix.new_empty(packed_bytes(self.matrix.numel(), self.format.bits), dtype=torch.uint8)
 
     def pieces(self, scale: Tensor, zero: Tensor | None, stream: Tensor | None) -> Iterator[tuple[Tensor, Room]]:
         """The matrix at once; where it does not lie row by row (Conv1D's), in copies of some rows at a time."""

@@ -127,13 +127,13 @@ class _Trial:
 
     def shrunk(self, parts: tuple[float, ...]) -> Grid:
         """The best grid made shorter by parts of its length, about its middle."""
-        steps = torch.tensor(parts, device=self.scale.device)[:, None] * self.grids.steps
+        steps = self.scale.new_tensor(parts)[:, None] * self.grids.steps
         return self.drawn_in(steps / 2, steps / 2)
 
     def moved(self, length: float) -> Grid:
         """The best grid with one of its ends moved in or out by a number of steps."""
         length *= min(1.0, self.grids.steps / WHOLE)
-        moves = torch.tensor([[length], [-length]], device=self.scale.device)
+        moves = self.scale.new_tensor([[length], [-length]])
         if not self.grids.format.has_zero:  # its ends move together
             return self.drawn_in(torch.cat([moves, 2 * moves]), moves.new_zeros(()))
         still = torch.zeros_like(moves)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fewbits.runtime import gemv, row, vector, wide
 from fewbits.runtime import unpack as unpacking
+from fewbits.runtime.modes import autocast_dtype, has_memory, is_traced, wants_gradient
 from fewbits.runtime.prepare import prepare
 from fewbits.runtime.weight import KernelWeight
 
@@ -26,14 +27,24 @@ TRITON_ROWS = 64
 
 
 def linear(layer: "QuantizedLayer", x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"] | None:
-    """X times the layer's weight, plus its bias; None where the layer's format has no kernel."""
-    if torch.is_grad_enabled() and x.requires_grad:
+    """X times the layer's weight, plus its bias.
+
+    None if the layer's format has no kernel, a gradient is wanted, or PyTorch traces or transforms x: kernels are launched past
+    PyTorch, which would not see them. Under torch.autocast x and bias are cast as for nn.Linear.
+    """
+    bias = layer.bias
+    if wants_gradient(x, bias) or is_traced(x):
+        return None
+    dtype = autocast_dtype(x)
+    if dtype is not None:
+        x, bias = x.to(dtype), None if bias is None else bias.to(dtype)
+    if not has_memory(x) or x.dim() == 0:
         return None
     weight = prepare(layer)
-    if weight is None:
+    if weight is None or x.shape[-1] != weight.cols:
         return None
     rows = x.reshape(-1, weight.cols)
-    return product(weight, rows.contiguous(), layer.bias).view(*x.shape[:-1], weight.rows)
+    return product(weight, rows.contiguous(), bias).view(*x.shape[:-1], weight.rows)
 
 
 def product(

@@ -4,6 +4,9 @@ A kernel that is called through ctypes is invisible to tracers and to automatic 
 (`torch.ops.fewbits`) or PyTorch's own operators instead.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -33,3 +36,30 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     kind = x.device.type
     takes_part = torch.is_autocast_enabled(kind) and x.is_floating_point() and x.dtype != torch.float64
     return torch.get_autocast_dtype(kind) if takes_part else None
+
+
+def has_memory(x: Tensor) -> bool:
+    """Whether there are values at the address of a tensor."""
+    try:
+        return x.layout is torch.strided and (x.data_ptr() != 0 or x.numel() == 0)
+    except RuntimeError:
+        return False
+
+
+def is_jit_traced() -> bool:
+    """Whether torch.jit.trace records operators now."""
+    return not torch.compiler.is_compiling() and torch._C._get_tracing_state() is not None
+
+
+@contextmanager
+def constant_for_jit() -> Iterator[None]:
+    """Within: torch.jit.trace records no operators. Tensors that are made here are constants of its graph."""
+    if not is_jit_traced():
+        yield
+        return
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)

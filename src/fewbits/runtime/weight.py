@@ -68,7 +68,7 @@ class KernelWeight:
 
 @cache  # a copy to the device could not be recorded in a CUDA graph
 def _book(values: tuple[float, ...], device: torch.device) -> Float[Tensor, " levels"]:
-    return torch.tensor(values, device=device)
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def supports(format: Format, shape: tuple[int, ...]) -> str | None:

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fewbits.errors import FewbitsError
 from fewbits.runtime.cpu.operators import cpu_linear, multiply
 from fewbits.runtime.cpu.pack import FLOATS, Pack, pack, version_of
-from fewbits.runtime.modes import autocast_dtype, is_traced, wants_gradient
+from fewbits.runtime.modes import autocast_dtype, constant_for_jit, has_memory, is_jit_traced, is_traced, wants_gradient
 
 if TYPE_CHECKING:
     from fewbits.layers import QuantizedLayer
@@ -52,31 +53,34 @@ def linear(layer: "QuantizedLayer", x: Float[Tensor, "*batch i"]) -> Float[Tenso
     if x.dtype not in FLOATS or not x.is_cpu or (bias is not None and (bias.dtype != x.dtype or not bias.is_cpu)):
         return None
     tracing = is_traced(x)
-    weight = _packed_before(layer) if tracing else packed(layer)
+    weight = _packed_for_tracing(layer) if tracing else packed(layer)
     if weight is None or x.dim() == 0 or x.shape[-1] != weight.cols or (bias is not None and bias.shape[0] != weight.rows):
         return None
     if tracing:
         return _traced(x, weight, bias)
     try:
         return multiply(x, weight, bias, exact=_exact)
-    except RuntimeError:  # a tensor of torch.func or a sparse one: it has no memory to read
+    except (RuntimeError, FewbitsError):  # a tensor of torch.func or a sparse one: it has no memory to read
         if has_memory(x):
             raise
         return None
 
 
-def has_memory(x: Tensor) -> bool:
-    """Whether there are values at the address of a tensor."""
-    try:
-        x.data_ptr()
-    except RuntimeError:
-        return False
-    return x.layout is torch.strided
+def _packed_for_tracing(layer: "QuantizedLayer") -> Pack | None:
+    if not is_jit_traced():
+        return _packed_before(layer)
+    with constant_for_jit():
+        return packed(layer)
 
 
 def _traced(x: Tensor, weight: Pack, bias: Tensor | None) -> Tensor:
     sizes = weight.rows, weight.cols
-    return cpu_linear(x, weight.codes, weight.scale, weight.zero, bias, str(weight.format), *sizes, _exact)
+    scale, zero = weight.scale, weight.zero
+    if is_jit_traced():
+        with constant_for_jit():  # copies: torch.jit.save would give views of the codes the dtype of the codes
+            scale = scale.clone(memory_format=torch.contiguous_format)
+            zero = None if zero is None else zero.clone(memory_format=torch.contiguous_format)
+    return cpu_linear(x, weight.codes, scale, zero, bias, str(weight.format), *sizes, _exact)
 
 
 def packed(layer: "QuantizedLayer") -> Pack | None:

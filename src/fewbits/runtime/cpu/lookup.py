@@ -15,8 +15,8 @@ from fewbits.errors import FewbitsError
 from fewbits.formats import META_BLOCK, Format
 from fewbits.runtime.cpu import library
 from fewbits.runtime.cpu.checks import check_ids, check_shape, check_storage
-from fewbits.runtime.cpu.linear import Forgotten, has_memory
-from fewbits.runtime.modes import is_traced
+from fewbits.runtime.cpu.linear import Forgotten
+from fewbits.runtime.modes import has_memory, is_traced
 from fewbits.tensor import QuantizedTensor, layout, matrix_shape
 
 if TYPE_CHECKING:
