@@ -1,6 +1,6 @@
 """A plan applied to a model: decide for every layer, check all that can be checked, then quantize in place."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -83,7 +83,6 @@ def resolve(model: nn.Module, plan: Plan) -> Plan:
     _check_no_adapter(model)
     layers = _layers(model)
     kept = kept_by_default(model)
-    _check_parametrized(model, plan, kept)
     decisions = [_decide(name, layer, plan, kept.get(name)) for name, layer in layers.items()]
     decisions = _tie(decisions, layers)
     _check(decisions, plan)
@@ -109,18 +108,6 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     return dict(places.values())
 
 
-def _check_parametrized(model: nn.Module, plan: Plan, kept: Mapping[str, str]) -> None:
-    """Raise FewbitsError, naming the layer, if the plan quantizes one whose weight or bias is parametrized."""
-    for name, module in model.named_modules():
-        if is_parametrized(module) and any(kind in type(module).__mro__ for kind in (nn.Linear, nn.Conv2d, nn.Embedding)):
-            rule = plan.rule_for(name, kept_by_default=name in kept)
-            if rule is not None and rule.scheme is not None:
-                raise FewbitsError(
-                    f"layer {name}: its weight or bias is computed at each call (torch.nn.utils.parametrize): make it permanent"
-                    " (remove_parametrizations), or --skip this layer"
-                )
-
-
 def _decide(name: str, layer: nn.Module, plan: Plan, kept: str | None) -> Decision:
     rule = plan.rule_for(name, kept_by_default=kept is not None)
     kind, params = type(layer).__name__, cast(Tensor, layer.weight).numel()
@@ -137,10 +124,10 @@ def _fit(layer: nn.Module, scheme: Scheme, on_misfit: OnMisfit) -> tuple[Scheme 
     kind = replacement_for(layer)
     if kind is None:
         raise FewbitsError(f"{type(layer).__name__} cannot be quantized")
-    if "weight" not in dict(layer.named_parameters(recurse=False)):
+    if is_parametrized(layer) or "weight" not in dict(layer.named_parameters(recurse=False)):
         raise FewbitsError(
-            "its weight is computed at each call (pruning, weight_norm): make it permanent"
-            " (torch.nn.utils.prune.remove, remove_weight_norm), or --skip this layer"
+            "its weight or bias is computed at each call (parametrization, pruning, weight_norm): make it permanent"
+            " (remove_parametrizations, torch.nn.utils.prune.remove, remove_weight_norm), or --skip this layer"
         )
     check_dtype(layer.get_parameter("weight"))
     check_forward(layer)
@@ -156,12 +143,17 @@ def _fit(layer: nn.Module, scheme: Scheme, on_misfit: OnMisfit) -> tuple[Scheme 
     return scheme, ""
 
 
+def _weight_key(layer: nn.Module) -> int:
+    """The same for layers that share a weight. One that is computed is another at each access, and shared by none."""
+    return id(layer._parameters.get("weight", layer))
+
+
 def _tie(decisions: list[Decision], layers: dict[str, nn.Module]) -> list[Decision]:
     """Layers that share one weight get one scheme and store it once: the first that has a scheme decides."""
     owners: dict[int, str] = {}
     schemes: dict[int, Decision] = {}
     for d in decisions:
-        key = id(layers[d.name].weight)
+        key = _weight_key(layers[d.name])
         owners.setdefault(key, d.name)
         if d.scheme is not None:
             first = schemes.setdefault(key, d)
@@ -172,7 +164,7 @@ def _tie(decisions: list[Decision], layers: dict[str, nn.Module]) -> list[Decisi
                 )
     tied = []
     for d in decisions:
-        key = id(layers[d.name].weight)
+        key = _weight_key(layers[d.name])
         owner, decider = owners[key], schemes.get(key)
         if decider is not None and d.scheme is None:
             if d.why.startswith("rule "):

@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.fx import Proxy
+from torch.nn.utils.parametrize import is_parametrized
 
 from fewbits import layer_state
 from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.pieces import pieces
 from fewbits.runtime import dispatch
-from fewbits.runtime.modes import constant_for_jit, is_jit_traced, wants_gradient
+from fewbits.runtime.modes import constant_for_jit, is_jit_traced, is_transformed, wants_gradient
 from fewbits.scheme import Scheme
 from fewbits.tensor import QuantizedTensor, layout
 
@@ -245,7 +246,7 @@ class QuantizedEmbedding(QuantizedLayer):
             return cast(Tensor, node)
         flat = ids.reshape(-1)
         rows = dispatch.rows(self, flat)
-        if rows is None and is_jit_traced():
+        if rows is None and (is_jit_traced() or is_transformed()):
             rows = F.embedding(flat, self.dequantize(self.like.dtype))
         if rows is None:
             rows = (dispatch.prepared(self) or self.quantized).dequantize_rows(flat, self.like.dtype)
@@ -266,6 +267,8 @@ def round_rows(x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch i"]:
 def replacement_for(module: nn.Module) -> type[QuantizedLayer] | None:
     """The quantized layer that can stand for this one. Subclasses may compute something else, so only the very types count."""
     kind = type(module)
+    if is_parametrized(module):
+        kind = kind.__mro__[1]  # the class before parametrization, which adds a subclass of its own
     if (kind.__module__, kind.__qualname__) == ("transformers.pytorch_utils", "Conv1D"):  # without importing transformers
         return QuantizedConv1D
     return {nn.Linear: QuantizedLinear, nn.Conv2d: QuantizedConv2d, nn.Embedding: QuantizedEmbedding}.get(kind)

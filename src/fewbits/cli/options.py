@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ version_option = Annotated[
     bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
 ]
 
+MOST_THREADS = max(64, 4 * (os.cpu_count() or 1))  # native/threads.cpp uses no more either
 _PLAN, _MACHINE, _OUTPUT = "What is quantized", "Machine", "Output"
 
 rules_option = Annotated[
@@ -55,7 +57,8 @@ classes_option = Annotated[
 ]
 device_option = Annotated[str, typer.Option("--device", metavar="cpu|cuda", rich_help_panel=_MACHINE, help="Where to work.")]
 threads_option = Annotated[
-    int | None, typer.Option("--threads", min=1, metavar="N", rich_help_panel=_MACHINE, help="CPU threads; all by default.")
+    int | None,
+    typer.Option("--threads", min=1, max=MOST_THREADS, metavar="N", rich_help_panel=_MACHINE, help="CPU threads; all by default."),
 ]
 trust_option = Annotated[
     bool,

@@ -63,3 +63,8 @@ def constant_for_jit() -> Iterator[None]:
         yield
     finally:
         torch._C._set_tracing_state(state)
+
+
+def is_transformed() -> bool:
+    """Whether a transformation of torch.func, such as torch.vmap, is at work."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
