@@ -6,7 +6,7 @@
 
 #define FEWBITS_API extern "C" __attribute__((visibility("default")))
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(FEWBITS_SANITIZE)
 #define FEWBITS_SANITIZED 1  // all widths inlined and watched take a compiler ten minutes: some, not inlined
 #define FEWBITS_FLAT
 #define FEWBITS_INLINE

@@ -89,7 +89,7 @@ int threads_for(const Calls& all) {
     int64_t bytes = 0;
     for (int i = 0; i < all.count; ++i) bytes += tiles_of(*all.call[i].weight) * tile_bytes(*all.call[i].weight);
     const int64_t most = bytes * (1 + p.m / 4) / WORTH_A_THREAD;
-    return int(most < 1 ? 1 : most < p.threads ? most : p.threads);
+    return int(std::max<int64_t>(1, std::min<int64_t>(most, p.threads)));
 }
 
 void round_activations(Call& call, int threads) {

@@ -31,7 +31,7 @@ def library() -> ctypes.CDLL | None:
     if not hasattr(found, "fewbits_solve_sizes"):  # built from older sources
         return None
     pointer, long, integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
-    found.fewbits_to_stream.argtypes, found.fewbits_to_stream.restype = [pointer, pointer, long, integer], None
+    found.fewbits_to_stream.argtypes = [pointer, pointer, long, integer]
     found.fewbits_solve.argtypes = [pointer, pointer, pointer]
     found.fewbits_finite.argtypes = [pointer, integer, long, integer]
     found.fewbits_solve_sizes.restype = long
@@ -149,4 +149,7 @@ def to_stream(codes: UInt8[Tensor, " n"], stream: UInt8[Tensor, " m"], bits: int
     found = library()
     if found is None:
         raise RuntimeError("the compiled solvers are not there: ask `available` first")
-    found.fewbits_to_stream(codes.data_ptr(), stream.data_ptr(), codes.numel(), bits)
+    if stream.numel() < (codes.numel() * bits + 7) // 8:
+        raise ValueError(f"{codes.numel()} codes of {bits} bits do not fit into {stream.numel()} bytes")
+    if found.fewbits_to_stream(codes.data_ptr(), stream.data_ptr(), codes.numel(), bits):
+        raise ValueError(f"codes of {bits} bits cannot be packed")

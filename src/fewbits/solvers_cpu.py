@@ -18,6 +18,7 @@ _TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # native/fewbi
 _METAS: dict[Meta, int] = {"f32": 0, "f16": 1, "bf16": 2, "q8": 0}  # how scales are rounded that go through it
 _ORDERS: dict[Order, int] = {"before": 0, "after": 1, "half": 2, "codebook": 3}  # native/solve.h
 _NOT_FINITE, _FAINT, _NO_MEMORY = 1, 2, 4
+_REFUSED = (4, -2)  # what fewbits_solve and fewbits_finite return for a bad argument
 
 
 class _Search(ctypes.Structure):
@@ -176,6 +177,8 @@ def _call(name: str, *arguments: object, fails: int = 1) -> int:
     said = fails if library is None else int(getattr(library, name)(*arguments))
     if said == fails:
         raise RuntimeError("the compiled solvers are not there: ask `reach` first")
+    if said in _REFUSED:
+        raise ValueError(f"{name} refuses its arguments: sizes or types do not fit each other")
     return said
 
 

@@ -58,7 +58,9 @@ classes_option = Annotated[
 device_option = Annotated[str, typer.Option("--device", metavar="cpu|cuda", rich_help_panel=_MACHINE, help="Where to work.")]
 threads_option = Annotated[
     int | None,
-    typer.Option("--threads", min=1, max=MOST_THREADS, metavar="N", rich_help_panel=_MACHINE, help="CPU threads; all by default."),
+    typer.Option(
+        "--threads", min=1, max=MOST_THREADS, metavar="N", rich_help_panel=_MACHINE, help="CPU threads; all by default."
+    ),
 ]
 trust_option = Annotated[
     bool,
