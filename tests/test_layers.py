@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fewbits.activations import round_rows
 from fewbits.errors import FewbitsError
 from fewbits.layers import (
     QuantizedConv1D,
     QuantizedConv2d,
     QuantizedEmbedding,
     QuantizedLinear,
-    round_rows,
 )
 from fewbits.runtime import cpu
 from fewbits.scheme import Scheme

@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.fx import Proxy
 from torch.nn.utils.parametrize import is_parametrized
 
 from fewbits import layer_state
+from fewbits.activations import round_rows
 from fewbits.errors import FewbitsError
 from fewbits.formats import Format
 from fewbits.pieces import pieces
 from fewbits.runtime import dispatch
-from fewbits.runtime.modes import constant_for_jit, is_jit_traced, is_transformed, wants_gradient
+from fewbits.runtime.modes import constant_for_jit, is_jit_traced, is_transformed, leaf_of
 from fewbits.scheme import Scheme
 from fewbits.tensor import QuantizedTensor, layout
 
@@ -75,9 +75,8 @@ class QuantizedLayer(nn.Module):
     @classmethod
     def from_float(cls, layer: nn.Module, scheme: Scheme) -> "QuantizedLayer":
         """Quantize a layer; its bias is taken over as it is."""
-        weight = cls.matrix_of(layer)
         quantized = cls.empty_like(layer, scheme, device="meta")
-        quantized.fill(scheme.quantize(weight))
+        quantized.fill(scheme.quantize(cls.matrix_of(layer)))
         return quantized.train(layer.training)
 
     def fill(self, quantized: QuantizedTensor) -> None:
@@ -147,12 +146,8 @@ class QuantizedLayer(nn.Module):
         kernel = dispatch.prepared(self)
         return self.quantized.dequantize(dtype) if kernel is None else kernel.dequantize(dtype).view(self.shape)
 
-    def _as_leaf(self, x: object) -> object | None:
-        """A node that calls this layer, if `x` is a symbol of torch.fx; None for a tensor, and for a layer traced by itself."""
-        if isinstance(x, Tensor) or not isinstance(x, Proxy):
-            return None
-        path = x.tracer.path_of_module(self)
-        return x.tracer.create_proxy("call_module", path, (x,), {}) if path else None
+    def _weight_for(self, x: object) -> Float[Tensor, "..."]:
+        return self.dequantize(x.dtype) if isinstance(x, Tensor) else self.weight
 
     def extra_repr(self) -> str:
         return f"{self.scheme}, shape={self.shape}, bias={self.bias is not None}" + (", tied" if self.tied else "")
@@ -176,14 +171,12 @@ class QuantizedLinear(QuantizedLayer):
         return self.shape[0]
 
     def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
-        if type(x) is not Tensor and (node := self._as_leaf(x)) is not None:
-            return cast(Tensor, node)
+        if (node := leaf_of(self, x)) is not None:
+            return node
         if self.scheme.format.activation_bits:
             x = round_rows(x)
-        if not isinstance(x, Tensor):
-            return F.linear(x, self.weight, self.bias)
-        answer = dispatch.linear(self, x)
-        return F.linear(x, self.dequantize(x.dtype), self.bias) if answer is None else answer
+        answer = dispatch.linear(self, x) if isinstance(x, Tensor) else None
+        return F.linear(x, self._weight_for(x), self.bias) if answer is None else answer
 
 
 class QuantizedConv1D(QuantizedLinear):
@@ -210,13 +203,12 @@ class QuantizedConv2d(QuantizedLayer):
         return cls(scheme, cast(nn.Conv2d, layer), device)
 
     def forward(self, x: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b o h2 w2"]:
-        if (node := self._as_leaf(x)) is not None:
-            return cast(Tensor, node)
+        if (node := leaf_of(self, x)) is not None:
+            return node
         padding = self.padding
         if self.padding_mode != "zeros":
             x, padding = F.pad(x, self._pad_both_sides, mode=self.padding_mode), (0, 0)
-        weight = self.dequantize(x.dtype) if isinstance(x, Tensor) else self.weight
-        return torch.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
+        return torch.conv2d(x, self._weight_for(x), self.bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
 
 
 class QuantizedEmbedding(QuantizedLayer):
@@ -242,8 +234,8 @@ class QuantizedEmbedding(QuantizedLayer):
         return self.shape[1]
 
     def forward(self, ids: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
-        if type(ids) is not Tensor and (node := self._as_leaf(ids)) is not None:
-            return cast(Tensor, node)
+        if (node := leaf_of(self, ids)) is not None:
+            return node
         flat = ids.reshape(-1)
         rows = dispatch.rows(self, flat)
         if rows is None and (is_jit_traced() or is_transformed()):
@@ -253,22 +245,9 @@ class QuantizedEmbedding(QuantizedLayer):
         return rows.to(self.like.dtype).view(*ids.shape, self.shape[1])
 
 
-def round_rows(x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch i"]:
-    """Round each row to 8 bits, symmetric, scale = max|x| / 127 (dynamic: taken from the row itself).
-
-    Its derivative is that of the identity (straight-through, Bengio et al. 2013, arXiv:1308.3432): nothing is clipped, since
-    the largest magnitude of a row is at the end of its range.
-    """
-    scale = x.detach().abs().amax(dim=-1, keepdim=True).float().clamp(min=1e-12) / 127
-    rounded = ((x.detach() / scale).round().clamp(-127, 127) * scale).to(x.dtype)
-    return rounded + (x - x.detach()) if wants_gradient(x, None) else rounded
-
-
 def replacement_for(module: nn.Module) -> type[QuantizedLayer] | None:
     """The quantized layer that can stand for this one. Subclasses may compute something else, so only the very types count."""
-    kind = type(module)
-    if is_parametrized(module):
-        kind = kind.__mro__[1]  # the class before parametrization, which adds a subclass of its own
+    kind = type(module).__mro__[is_parametrized(module)]  # parametrization adds a subclass of its own
     if (kind.__module__, kind.__qualname__) == ("transformers.pytorch_utils", "Conv1D"):  # without importing transformers
         return QuantizedConv1D
     return {nn.Linear: QuantizedLinear, nn.Conv2d: QuantizedConv2d, nn.Embedding: QuantizedEmbedding}.get(kind)

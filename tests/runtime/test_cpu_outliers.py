@@ -114,3 +114,13 @@ def test_half_precision(dtype: torch.dtype) -> None:
     with cpu.exact_activations():
         want = layer(x)
     torch.testing.assert_close(layer(x), want, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("rows", [1, 6])
+def test_answers_do_not_depend_on_addresses(rows: int) -> None:
+    layer = layer_of("uint4g64")
+    x = torch.randn(rows, 320)
+    want = layer(x)
+    for offset in (1, 3, 7):
+        moved = torch.empty(x.numel() + offset)[offset:].view_as(x).copy_(x)
+        assert torch.equal(layer(moved), want)

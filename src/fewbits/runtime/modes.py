@@ -6,10 +6,14 @@ A kernel that is called through ctypes is invisible to tracers and to automatic 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.fx import Proxy
+
+_C: Any = torch._C  # not all of it is typed
 
 
 def is_traced(x: Tensor) -> bool:
@@ -58,13 +62,22 @@ def constant_for_jit() -> Iterator[None]:
         yield
         return
     state = torch._C._get_tracing_state()
-    torch._C._set_tracing_state(None)
+    _C._set_tracing_state(None)
     try:
         yield
     finally:
-        torch._C._set_tracing_state(state)
+        _C._set_tracing_state(state)
 
 
 def is_transformed() -> bool:
     """Whether a transformation of torch.func, such as torch.vmap, is at work."""
-    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+    return not torch.compiler.is_compiling() and _C._functorch.peek_interpreter_stack() is not None
+
+
+def leaf_of(layer: nn.Module, x: Any) -> Any:
+    """A node that calls this layer, if `x` is a symbol of torch.fx; None for a tensor, and for a layer traced by itself."""
+    if type(x) is Tensor or not isinstance(x, Proxy):
+        return None
+    tracer: Any = x.tracer
+    path = tracer.path_of_module(layer)
+    return tracer.create_proxy("call_module", path, (x,), {}) if path else None

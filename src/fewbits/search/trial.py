@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fewbits.layers import replacement_for, round_rows
+from fewbits.activations import round_rows
+from fewbits.layers import replacement_for
 from fewbits.scheme import Scheme
 from fewbits.search.objective import Objective
 from fewbits.search.prefix import Prefix

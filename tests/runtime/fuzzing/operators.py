@@ -45,7 +45,10 @@ def linear_arguments(random: random.Random, widths: tuple[int, ...]) -> tuple[Qu
     rows, cols = random.choice([1, 5, 16, 33, 70]), random.choice([1, 7, 32, 64, 96, 128, 192, 320])
     dtype = random.choice([torch.float32, torch.float32, torch.float16, torch.bfloat16])
     scheme = Scheme.parse(random_scheme(random, widths, cols))
-    layer = QuantizedLinear.from_float(nn.Linear(cols, rows, bias=random.random() < 0.7), scheme).to(dtype)
+    linear = nn.Linear(cols, rows, bias=random.random() < 0.7)
+    if random.random() < 0.1:
+        linear.weight *= 1e-7  # its scales take an exponent
+    layer = QuantizedLinear.from_float(linear, scheme).to(dtype)
     pack = cpu.packed(layer)
     if pack is None:
         return None
@@ -162,4 +165,6 @@ def shrunk(tensor: Tensor) -> Tensor:
 
 def describe(value: Any) -> str:
     """For the log: the last line before a crash is the call that crashed."""
+    if isinstance(value, list):
+        return str([describe(item) for item in value])
     return f"{value.dtype}{tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:80]

@@ -13,7 +13,7 @@ from fewbits.runtime.cpu.pack import CHUNK, FLOATS, TILE, fits
 
 _MOST = 1 << 31
 _NUMBERS = 1 << 47  # in one tensor
-_STORED = {"f32": torch.int32, "f16": torch.int16, "bf16": torch.int16, "q8": torch.int32}  # the bits of floats (meta.py)
+_STORED = {"f32": torch.int32, "f16": torch.int16, "bf16": torch.int16, "q8": torch.int32}
 
 
 def check_product(
@@ -35,12 +35,12 @@ def check_product(
     groups = grid_shape(format, (rows, cols))[1]
     tiles = -(-rows // TILE)
     _check_codes(codes, format, cols, (tiles, groups))
-    wanted = _STORED[format.meta]
-    _check_scales("scale", scale, wanted, (tiles, groups, TILE))
+    of_scale, of_zero = _dtypes(format)
+    _check_scales("scale", scale, of_scale, (tiles, groups, TILE))
     if (zero is None) == format.has_zero:
         _fail("no zero points" if zero is None else "zero points", f"{format} has {'some' if format.has_zero else 'none'}")
     if zero is not None:
-        _check_scales("zero", zero, torch.uint8 if format.integer_zero else wanted, (tiles, groups, TILE))
+        _check_scales("zero", zero, of_zero, (tiles, groups, TILE))
 
 
 def check_storage(**tensors: Tensor | None) -> None:
@@ -87,10 +87,16 @@ def _check_codes(codes: Tensor, format: Format, cols: int, grid: tuple[int, int]
         _fail(f"codes of shape {tuple(codes.shape)}", f"{(*grid, width)}, perhaps with room for scales behind each group")
 
 
+def _dtypes(format: Format) -> tuple[torch.dtype, torch.dtype]:
+    """How scales and zero points are held: as the bits of floats (meta.py), scales with an exponent as f32."""
+    held = _STORED[format.meta]
+    return torch.int32 if format.exponent else held, torch.uint8 if format.integer_zero else held
+
+
 def _gaps(format: Format) -> tuple[int, ...]:
     """How many bytes may be left for the scales and zero points of a group of whole chunks."""
-    size = _STORED[format.meta].itemsize
-    sizes = size + (0 if not format.has_zero else 1 if format.integer_zero else size)
+    of_scale, of_zero = _dtypes(format)
+    sizes = of_scale.itemsize + (of_zero.itemsize if format.has_zero else 0)
     return (sizes * TILE,) if format.granularity == "group" and format.group % CHUNK == 0 else ()
 
 
