@@ -96,6 +96,8 @@ def engine_for(model: Any, length: int) -> Any:
     if memory.engine is not None and memory.engine.max_len >= length:
         return memory.engine
     size = -(-length // 256) * 256
+    if memory.verdicts.get(("cuda", size), "refused") is None:
+        del memory.verdicts["cuda", size]  # its engine made room for a longer one, which could not be made
     check(model, memory, ("cuda", size), lambda: _make_engine(model, memory, structure, size))
     return memory.engine
 
