@@ -102,7 +102,7 @@ def _rule_from_dict(data: Any) -> Rule:
         raise FewbitsError(f"a rule has 'match' and 'scheme', not {shown(data)}")
     if not all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in data.values()):
         raise FewbitsError(f"in a rule, 'match' and 'scheme' are texts, not {shown(data)}")
-    return Rule(match=str(data["match"]), scheme=parse_target(str(data["scheme"])))
+    return Rule(match=str(data["match"]), scheme=parse_target(str(data["scheme"]), stored=True))
 
 
 def _decision_to_dict(decision: Decision) -> dict[str, Any]:
@@ -122,4 +122,6 @@ def _decision_from_dict(data: Any) -> Decision:
         raise FewbitsError(f"this decision is incomplete: {shown(data, 200)}")
     name, kind, scheme, why = (data[key] for key in texts)
     tied_to = data.get("tied_to")
-    return Decision(name=name, kind=kind, params=data["params"], scheme=parse_target(scheme), why=why, tied_to=tied_to)
+    return Decision(
+        name=name, kind=kind, params=data["params"], scheme=parse_target(scheme, stored=True), why=why, tied_to=tied_to
+    )

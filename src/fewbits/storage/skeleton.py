@@ -43,8 +43,13 @@ def build_timm(folder: Path, bound: Bound) -> nn.Module:
         with quietly(), library(f"timm {timm.__version__} cannot build its {shown(what)}"):
             with bounded(bound), torch.device("meta"):
                 build()
-            with _large_weights_on_meta():
-                return build()
+            try:
+                with _large_weights_on_meta():
+                    return build()
+            except NotImplementedError as error:
+                if "meta tensor" not in str(error):
+                    raise
+                return build()  # it computes with its weights as it is made (swinv2): they are in memory for a moment
     except FewbitsError as error:
         raise FewbitsError(f"{folder}: {error}") from error.__cause__
 
@@ -93,6 +98,14 @@ def _check_dtype(folder: Path, config: Any, manifest: Manifest) -> None:
             f"{folder}: config.json says dtype {printable(have, 80)}, its quantization_config {printable(manifest.dtype, 80)}:"
             " was it changed? load(folder, dtype=...) casts"
         )
+
+
+def empty_transformers_model(folder: Path, *, kind: Any = None) -> nn.Module:
+    """The float model of a folder's configuration on the meta device."""
+    with quietly():
+        kind = kind or _class_of(folder, trusted=False)
+        with torch.device("meta"):
+            return kind(unmark_config(_config_of(folder, kind)))
 
 
 def _class_of(folder: Path, *, trusted: bool) -> Any:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from fewbits.errors import FewbitsError
+from fewbits.models.bounded import Bound
 from fewbits.storage import skeleton, tensors
+from fewbits.storage.live import library_of
 from fewbits.storage.manifest import Manifest
 
 
@@ -34,16 +36,39 @@ def verify(model: nn.Module, folder: Path) -> None:
 
 
 def _loaded(model: nn.Module, folder: Path, manifest: Manifest) -> nn.Module | None:
-    """The model as it is read from the folder; None if it is not read."""
-    nbytes = sum((folder / file).stat().st_size for file in manifest.files)
-    if manifest.library == "torch" or nbytes > psutil.virtual_memory().available // 2:
-        return None
+    """The model as it is read from the folder; None if only its user can build it, or memory is short."""
     from fewbits.storage.load import bound_of, filled  # here: loading needs what saving needs
 
+    if manifest.library == "torch":
+        return None
+    paths = tensors.files_of(folder)
+    if sum(path.stat().st_size for path in paths) > _memory() // 2:
+        _check_shapes(_empty(model, folder, bound_of(paths)), manifest, paths)
+        return None
     if manifest.library == "transformers":
-        kind: Any = None if type(model).__module__.startswith("transformers.") else type(model)
-        return skeleton.transformers_model(folder, manifest, None, bound_of(tensors.files_of(folder)), kind=kind)
-    return filled(folder, tensors.files_of(folder), manifest, None, torch.device("cpu"), None)
+        return skeleton.transformers_model(folder, manifest, None, bound_of(paths), kind=_kind(model))
+    return filled(folder, paths, manifest, None, torch.device("cpu"), None)
+
+
+def _kind(model: nn.Module) -> Any:
+    """The class of a model that has its own; None for those that config.json names."""
+    return None if type(model).__module__.startswith("transformers.") else type(model)
+
+
+def _memory() -> int:
+    return psutil.virtual_memory().available
+
+
+def _empty(model: nn.Module, folder: Path, bound: Bound) -> nn.Module:
+    """The model of a folder's configuration, without its weights."""
+    if library_of(model) == "timm":
+        return skeleton.build_timm(folder, bound)
+    return skeleton.empty_transformers_model(folder, kind=_kind(model))
+
+
+def _check_shapes(empty: nn.Module, manifest: Manifest, paths: list[Path]) -> None:
+    quantized = skeleton.prepare(empty, manifest.plan, torch.device("meta"))
+    tensors.check(quantized, tensors.stored(paths), manifest.tied)
 
 
 def _compare_stored(model: nn.Module, folder: Path, manifest: Manifest) -> None:
