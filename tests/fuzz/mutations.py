@@ -71,10 +71,15 @@ def edit_config(folder: Path, random: Random) -> str:
     return _edited(folder / "config.json", random)
 
 
+def edit_other(folder: Path, random: Random) -> str:
+    """Another value in what describes the tokenizer, the images or the generation."""
+    return _edited(random.choice([p for p in sorted(folder.glob("*_config.json")) if p.is_file()]), random)
+
+
 def edit_manifest(folder: Path, random: Random) -> str:
     """Another value in the manifest of a saved folder."""
     path = folder / "config.json"
-    data = json.loads(path.read_text())
+    data = json.loads(_text(path))
     settings = data.get("quantization_config")
     if not isinstance(settings, dict):
         return edit_config(folder, random)
@@ -86,7 +91,7 @@ def edit_manifest(folder: Path, random: Random) -> str:
 def edit_plan(folder: Path, random: Random) -> str:
     """Another value in one of the decisions of a saved folder's plan."""
     path = folder / "config.json"
-    data = json.loads(path.read_text())
+    data = json.loads(_text(path))
     settings = data.get("quantization_config")
     decisions = settings.get("plan", {}).get("decisions") if isinstance(settings, dict) else None
     if not isinstance(decisions, list) or not decisions:
@@ -107,7 +112,9 @@ def edit_plan(folder: Path, random: Random) -> str:
 
 def edit_text(folder: Path, random: Random) -> str:
     """A text file that is no longer what a parser expects."""
-    path = random.choice([p for p in sorted(folder.iterdir()) if p.suffix in (".json", ".yaml", ".jinja", ".txt")])
+    path = random.choice(
+        [p for p in sorted(folder.iterdir()) if p.is_file() and p.suffix in (".json", ".yaml", ".jinja", ".txt")]
+    )
     data = path.read_bytes()
     at = random.randint(0, len(data))
     new = random.choice((
@@ -143,9 +150,9 @@ def edit_header(folder: Path, random: Random) -> str:
 def edit_names(folder: Path, random: Random) -> str:
     """Another file name in the index or the manifest, a file of that name beside the folder."""
     outside = folder.parent / "outside.safetensors"
-    weights = sorted(folder.glob("*.safetensors"))
-    shutil.copy(weights[0], outside)
-    shutil.copy(weights[0], folder / "decoy.safetensors")
+    weights = _weights(folder, random)
+    shutil.copy(weights, outside)
+    shutil.copy(weights, folder / "decoy.safetensors")
     name = random.choice((
         "../outside.safetensors", str(outside), "decoy.safetensors", "./decoy.safetensors", "a/../decoy.safetensors", "", "\0",
         "x" * 300, ".", "/dev/zero", "config.json", "decoy.bin", "\u202e.safetensors",
@@ -153,12 +160,13 @@ def edit_names(folder: Path, random: Random) -> str:
     path = folder / "config.json"
     if (folder / INDEX).exists() and random.random() < 0.6:
         path = folder / INDEX
-        data = json.loads(path.read_text())
+        data = json.loads(_text(path))
         data["weight_map"][random.choice(sorted(data["weight_map"]))] = name
     else:
-        data = json.loads(path.read_text())
+        data = json.loads(_text(path))
         files = (data.get("quantization_config") or {}).get("files")
         if not isinstance(files, dict):
+            (folder / INDEX).unlink(missing_ok=True)
             (folder / INDEX).write_text(json.dumps({"weight_map": {"a": name}}))
             return "decoy index"
         digest = hashlib.sha256(outside.read_bytes()).hexdigest()
@@ -234,6 +242,7 @@ def add(folder: Path, random: Random) -> str:
         ("pytorch_model.bin", "no pickle"), ("model.safetensors.index.json", json.dumps({"weight_map": {"a": "pytorch_model.bin"}})),
         ("custom_generate.py", CANARY), ("modeling_llama.py", CANARY), ("__init__.py", CANARY), ("conftest.py", CANARY),
     ))  # fmt: skip
+    (folder / name).unlink(missing_ok=True)
     (folder / name).write_text(content)
     return f"add {name}"
 
@@ -242,7 +251,7 @@ def refer(folder: Path, random: Random) -> str:
     """Entries of config.json that name code or weights."""
     (folder / "evil.py").write_text(CANARY)
     path = folder / "config.json"
-    data = json.loads(path.read_text())
+    data = json.loads(_text(path))
     data |= random.choice((
         {"auto_map": {"AutoConfig": "evil.Class", "AutoModelForCausalLM": "evil.Class"}, "model_type": "evil"},
         {"auto_map": {"AutoConfig": f"{EVIL}--evil.Class", "AutoModelForCausalLM": f"{EVIL}--evil.Class"}},
@@ -262,17 +271,17 @@ def sign(folder: Path) -> None:
     """Make the checksums of a saved folder right again, as whoever changes a file on purpose would."""
     path = folder / "config.json"
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(_text(path))
         files = data["quantization_config"]["files"]
         for name in files:
-            files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            files[name] = hashlib.sha256(_bytes(folder / name)).hexdigest()
     except (OSError, ValueError, KeyError, TypeError):
         return
     path.write_text(json.dumps(data))
 
 
 MUTATIONS: tuple[Mutation, ...] = (
-    flip, header_flip, truncate, lengthen, edit_json, edit_json, edit_config, edit_config, edit_manifest, edit_manifest, edit_plan,
+    flip, header_flip, truncate, lengthen, edit_json, edit_other, edit_config, edit_config, edit_manifest, edit_manifest, edit_plan,
     edit_text, edit_header, edit_header, edit_names, remove, swap, special, add, refer,
 )  # fmt: skip
 SIGNED = ("header", "truncate", "lengthen")  # mutations after which a checksum may be right though the weights are others
@@ -283,11 +292,24 @@ def _file(folder: Path, random: Random) -> Path:
 
 
 def _weights(folder: Path, random: Random) -> Path:
-    return random.choice(sorted(folder.glob("*.safetensors")))
+    return random.choice([path for path in sorted(folder.glob("*.safetensors")) if path.is_file()])
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise OSError(f"{path} is no file")
+    return path.read_bytes()
+
+
+def _text(path: Path) -> str:
+    """The text of a file; an earlier mutation may have put something in its place that cannot be read to its end."""
+    if not path.is_file():
+        raise OSError(f"{path} is no file")
+    return path.read_text()
 
 
 def _edited(path: Path, random: Random) -> str:
-    data = json.loads(path.read_text())
+    data = json.loads(_text(path))
     said = _change(data, random)
     path.write_text(json.dumps(data))
     return f"{path.name} {said}"

@@ -77,9 +77,10 @@ def case_of(subject: Subject, work: Path, random: Random, seen: list[str]) -> tu
     shutil.copytree(subject.folder, folder)
     done: list[str] = []
     for _ in range(random.choice((1, 1, 1, 2, 3))):
+        signal.alarm(LIMIT)
         try:
             done.append(random.choice(MUTATIONS)(folder, random))
-        except Exception:  # of any type: an earlier mutation left nothing to change
+        except (Exception, HangError):  # of any type: an earlier mutation left nothing to change
             done.append("not possible")
     seen.clear()
     faulthandler.dump_traceback_later(3 * LIMIT, exit=True)

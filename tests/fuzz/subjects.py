@@ -12,9 +12,17 @@ from torch import nn
 
 import fewbits
 from fewbits import models
+from fewbits.data.prepare import preparation_from
+from fewbits.data.processor import ImageProcessor
 from fewbits.models.quiet import quietly
 from tests.storage import tiny
 
+PROCESSOR = ImageProcessor(
+    config={
+        "image_processor_type": "ViTImageProcessor", "do_resize": True, "size": {"height": 16, "width": 16}, "resample": 2,
+        "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
+    }
+)  # fmt: skip
 SMALL_SHARDS = "3KB"
 
 
@@ -36,7 +44,7 @@ def subjects(place: Path) -> list[Subject]:
         _saved(
             place, "llama-shards", tiny.quantized("llama", torch.bfloat16), max_shard_size=SMALL_SHARDS, tokenizer=tokenizer()
         ),
-        _saved(place, "vit", tiny.quantized("vit")),
+        _saved(place, "vit", tiny.quantized("vit"), processor=PROCESSOR),
         _saved(place, "own-class", tiny.net(), load=lambda folder: fewbits.load(folder, model=tiny.Net())),
         _float(place, "float-llama", tiny.llama()),
         _float(place, "float-llama-shards", tiny.llama(), max_shard_size=SMALL_SHARDS),
@@ -70,7 +78,13 @@ def _digest(tensor: torch.Tensor) -> str:
 
 
 def _load(folder: Path) -> nn.Module:
-    return models.load(folder).model
+    """Load a folder, and use what came with the model: its image processor, its tokenizer and its shapes."""
+    loaded = models.load(folder)
+    if loaded.processor is not None:
+        preparation_from(loaded.processor.settings())(torch.zeros(1, 9, 9, 3, dtype=torch.uint8))
+    if loaded.tokenizer is not None:
+        fewbits.generate(loaded.model, "abc", tokenizer=loaded.tokenizer, max_new_tokens=1)
+    return loaded.model
 
 
 def _saved(place: Path, name: str, model: nn.Module, load: Callable[[Path], nn.Module] = _load, **options: Any) -> Subject:

@@ -15,7 +15,7 @@ from fewbits.data.hub import snapshot
 from fewbits.data.names import did_you_mean, near, one_line
 from fewbits.data.prepare import HALF_EVEN, RESAMPLING
 from fewbits.data.processor import ImageProcessor
-from fewbits.errors import FewbitsError
+from fewbits.errors import FewbitsError, shown
 from fewbits.models.boundary import library
 from fewbits.models.bounded import Bound, bounded
 from fewbits.models.options import Options
@@ -84,10 +84,18 @@ def own_cfg(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def processor_of(model: nn.Module) -> ImageProcessor:
-    """How the model wants its images, as timm's own evaluation prepares them, in transformers' words."""
+    """How the model wants its images, as timm's own evaluation prepares them, in transformers' words.
+
+    Raises:
+        FewbitsError: The model's `pretrained_cfg` holds a value that cannot be used.
+    """
     from timm.data.config import resolve_model_data_config
 
-    return processor_from(resolve_model_data_config(model))
+    try:
+        return processor_from(resolve_model_data_config(model))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        cfg = shown(getattr(model, "pretrained_cfg", None), 200)
+        raise FewbitsError(f"the pretrained_cfg in config.json cannot be used ({one_line(error)}): {cfg}") from error
 
 
 def processor_from(data: Mapping[str, Any]) -> ImageProcessor:
