@@ -38,6 +38,9 @@ def test_what_a_user_can_get_wrong(fewbits: Runner, tmp_path: Path) -> None:
     refused(fewbits("study", file, "-o", out, "--data", "nothing.npz"), "line 3, 'images'", "nothing.npz")
     refused(fewbits("study", file, "-o", out, "--only", "nothing"), "--only 'nothing'", "rtn:uint8")
     refused(fewbits("study", file, "-o", out, "--workers", 2, "--ray", "auto"), "exclude each other")
+    refused(fewbits("study", file, "-o", out, "--device", "tpu"), "unknown device 'tpu'")
+    refused(fewbits("study", file, "-o", out, "--model", "demo", "--model", "demo"), "--model demo", "twice")
+    refused(fewbits("study", file, "-o", tmp_path / ("x" * 300)), "File name too long")
     ended = fewbits("study", file, "-o", out, "--only", "groups")
     assert ended.code == 2 and "error: no row could be measured; the first: groups that" in ended.err.splitlines()[-1]
     assert not list((out / "items").iterdir())

@@ -121,6 +121,14 @@ def test_the_studies_that_ship_can_be_read(path: Path) -> None:
     assert found.rows[0].original and found.settings.measures
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "~nobody-here/x", "\ud800"])
+def test_names_that_no_path_can_have(name: str) -> None:
+    with pytest.raises(FewbitsError):
+        reading.find(name)
+    found = spec(f"title: t\nmodel: '{'m' * 5000}'\nrows: [keep]\n")
+    assert found.models == ("m" * 5000,)
+
+
 def test_they_are_found_by_name() -> None:
     assert reading.find("demo") == STUDIES / "demo.yaml"
     with pytest.raises(FewbitsError, match="did you mean 'demo'"):

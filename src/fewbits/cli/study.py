@@ -1,5 +1,6 @@
 """`fewbits study`: models x plans x measures from one file, resumable, ending in a report."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +64,7 @@ def command(
     from fewbits.study import reading
     from fewbits.study.run import look, run
 
+    _check_device(device, ray)
     spec = reading.override(
         reading.read(reading.find(file)),
         models=tuple(model or ()),
@@ -93,6 +95,20 @@ def command(
     if lines := show_study.failed(found, only):
         show_study.failures(lines)
         raise typer.Exit(1)
+
+
+def _check_device(device: str, ray: str | None) -> None:
+    """Raise FewbitsError for a device that is unknown or not there, before any row is tried. A cluster has its own."""
+    from fewbits.errors import FewbitsError
+
+    if device == "cpu":
+        return
+    if ray is None:
+        from fewbits.models.options import parse_device
+
+        parse_device(device)
+    elif not re.fullmatch(r"cuda(:\d+)?", device):
+        raise FewbitsError(f"unknown device '{device}': cpu, or cuda, cuda:1, ...")
 
 
 def _report(found: "StudyResults", folder: Path) -> str | None:

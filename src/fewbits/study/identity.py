@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import fewbits
@@ -147,8 +146,3 @@ def settings_parts(settings: Settings, task: str, *, quality: bool = False) -> M
         names += ["repeats", "seed", *(("prompt", "new_tokens") if task == "causal-lm" else ())]
     known = asdict(settings)
     return {"measures": sorted(wanted), **{name: known[name] for name in names}}
-
-
-def absolute(name: str | None) -> str | None:
-    """A path that means the same in every process; other names as they are."""
-    return str(Path(name).expanduser().resolve()) if name and Path(name).expanduser().exists() else name

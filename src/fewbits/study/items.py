@@ -14,6 +14,7 @@ from fewbits.peers.base import NotInstalledError
 from fewbits.plan import Plan, Rule
 from fewbits.scheme import parse_target
 from fewbits.study import identity
+from fewbits.study.paths import absolute
 from fewbits.study.spec import RowSpec, Spec
 
 Kind = Literal["row", "alone", "weights"]
@@ -99,9 +100,9 @@ def _of_model(spec: Spec, name: str, made: Agenda) -> list[Item]:
     told = f"{source} ({digest[:19]}...)" if source else ""
     if told and told not in made.data:
         made.data.append(told)
-    place = replace(settings, text=identity.absolute(settings.text), images=identity.absolute(settings.images))
+    place = replace(settings, text=absolute(settings.text), images=absolute(settings.images))
     common: dict[str, Any] = {"model": name, "settings": place, "nbytes": _memory(loaded)}
-    common["source"] = identity.absolute(name) or name
+    common["source"] = absolute(name) or name
     model = _named(spec, key, lambda: identity.model_digest(loaded, settings))
     parts = {
         "model": model,

@@ -11,7 +11,8 @@ from fewbits.evaluate.settings import IMAGE_MEASURES, TEXT_MEASURES, Settings
 from fewbits.measure.protocols import parse_protocol
 from fewbits.plan import misfit_named
 from fewbits.scheme import Scheme
-from fewbits.study import document, identity
+from fewbits.study import document
+from fewbits.study.paths import absolute
 from fewbits.study.quantity import UNITS
 from fewbits.study.results import Score
 from fewbits.study.rows import MOST_NAME, read_row
@@ -69,6 +70,8 @@ def override(spec: Spec, *, models: tuple[str, ...] = (), data: str | None = Non
 
     `data` takes the place of `text` or of `images`, whichever the study reads. Raises FewbitsError where it reads neither.
     """
+    if twice := [name for name in models if models.count(name) > 1]:
+        raise FewbitsError(f"--model {twice[0]}: is given twice")
     changes = {name: value for name, value in settings.items() if value is not None}
     if data is not None:
         reads = [key for key in ("text", "images") if getattr(spec.settings, key) is not None or key in spec.lines]
@@ -88,7 +91,7 @@ def _models(top: Value, given: dict[str, Value]) -> tuple[str, ...]:
     found: dict[str, str] = {}
     for each in given[key].items():
         name = each.text()
-        if (known := found.setdefault(identity.absolute(name) or name, name)) != name:
+        if (known := found.setdefault(absolute(name) or name, name)) != name:
             each.fail(f"'{name}' and '{known}' are the same model: name it once")
     names = [each.text() for each in given[key].items()]
     if len(set(names)) < len(names):
@@ -188,7 +191,7 @@ def find(name: str) -> Path:
     path = Path(name)
     beside = Path(__file__).with_name("shipped")  # in a wheel; a checkout has them at its top
     shipped = beside if beside.is_dir() else Path(__file__).parents[3] / "studies"
-    if path.exists() or path.suffix:
+    if absolute(name) != name or path.suffix or path.is_absolute():
         return path
     there = sorted(p.stem for p in shipped.glob("*.yaml")) if shipped.is_dir() else []
     if name in there:
