@@ -53,3 +53,10 @@ def test_models_of_different_tasks_are_refused() -> None:
 def test_what_is_no_number_is_refused_and_counted(bad: float) -> None:
     with pytest.raises(FewbitsError, match="the loss is NaN or infinite at 1 of 3 places"):
         probabilities.need_numbers(torch.tensor([1.0, bad, 2.0]), "the loss")
+
+
+def test_a_reference_of_nan_is_no_agreement() -> None:
+    logits = torch.zeros(2, 4)
+    broken = torch.stack([torch.zeros(4), torch.full((4,), float("nan"))])
+    assert probabilities.kl(logits, broken).isnan().tolist() == [False, True]
+    assert probabilities.kl(broken, logits).isnan().tolist() == [False, True]

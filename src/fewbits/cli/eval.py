@@ -109,3 +109,5 @@ def command(
     show.evaluated(rows)
     if json:
         show.document(rows)
+    if any(row.failed for row in rows):
+        raise typer.Exit(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fewbits import strictjson
 from fewbits.cli.tables import console, inert, mib, percent, table
-from fewbits.evaluate.row import Row
+from fewbits.evaluate.row import ORIGINAL, Row
 from fewbits.evaluate.row import document as as_document
 from fewbits.measure.result import Measure
 from fewbits.report.cells import plain
@@ -74,12 +74,12 @@ COLUMNS: tuple[tuple[str, str, Cell], ...] = (
 
 def evaluated(rows: Sequence[Row]) -> None:
     """Models side by side, a line each; below them how every column was measured."""
-    columns = [c for c in COLUMNS if any(c[0] in row.measures for row in rows)]
+    columns = [c for c in COLUMNS if any(c[0] in row.measures or c[0] in row.errors for row in rows)]
     heads = ["model", "plan", "quantized", *(head for _, head, _ in columns)]
     body = []
     for row in rows:
         cells = [cell(row.measures[name]) if name in row.measures else "-" for name, _, cell in columns]
-        body.append([row.model, row.short_label, percent(row.coverage), *cells])
+        body.append([row.model, row.short_label, percent(row.coverage) if row.problem is None else "-", *cells])
     out = console()
     out.print(table("", heads, body))
     for line in _protocols(rows, columns):
@@ -88,6 +88,23 @@ def evaluated(rows: Sequence[Row]) -> None:
         out.print(f"[dim]measured on: {inert(', '.join(sources))}[/dim]")
     for note in dict.fromkeys(note for row in rows for note in row.notes):
         out.print(f"[yellow]{inert(note)}[/yellow]")
+    for line in _reasons(rows):
+        out.print(f"[red]{inert(line)}[/red]")
+
+
+def _reasons(rows: Sequence[Row]) -> list[str]:
+    """Why figures are missing, a line for each model and reason."""
+    lines = []
+    for row in rows:
+        named = row.model if len(rows) == 1 or row.label == ORIGINAL else f"{row.model} {row.short_label}"
+        if row.problem is not None:
+            lines.append(f"{named}: {row.problem}")
+            continue
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in row.errors.items():
+            by_reason.setdefault(reason, []).append(name)
+        lines += [f"{named}: no {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+    return lines
 
 
 def piece(text: str) -> None:

@@ -1,21 +1,23 @@
 """Models side by side: the same data, the same code, and speeds taken in turn, so that a slow moment meets all of them.
 
-All models of a comparison are in memory together. The reference of `kl` and `top1` is what the user names; else the model
-that a scheme was applied to; else the original that a saved folder remembers, if it can be loaded.
+All models of a comparison are in memory together. What one model, or one measure, cannot do is noted in its row, and the
+others are measured. Bad input that concerns all of them, and a comparison of which nothing is left, raise.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fewbits import models
 from fewbits.apply import plan_of, quantize
 from fewbits.errors import FewbitsError
-from fewbits.evaluate.entry import Entry
+from fewbits.evaluate.casting import prepare
+from fewbits.evaluate.entry import Entry, Failed
 from fewbits.evaluate.quality import Quality
+from fewbits.evaluate.references import References
 from fewbits.evaluate.row import Row
-from fewbits.evaluate.settings import Settings
+from fewbits.evaluate.settings import BY_TASK, OTHER_MEASURES, QUALITY, Settings
 from fewbits.evaluate.speed import measure_speed
 from fewbits.measure.arithmetic import with_kernels
-from fewbits.measure.divergence import Remembered
 from fewbits.measure.result import Measure
 from fewbits.measure.running import device_of
 from fewbits.measure.size import resident, size
@@ -24,41 +26,141 @@ from fewbits.models import Loaded
 from fewbits.models.options import arithmetic_dtype
 from fewbits.plan import Plan
 from fewbits.runtime import cpu
-from fewbits.storage.load import original_of
 
 
 def evaluate(names: Sequence[str], schemes: Sequence[str], settings: Settings) -> list[Row]:
-    """Measure each model, and the first of them under each scheme besides. Raises FewbitsError for any that cannot be."""
+    """Measure each model, and the first of them under each scheme besides.
+
+    Args:
+        names: Models by name.
+        schemes: Schemes for the first model.
+        settings: What is measured, on what, and how.
+
+    Returns:
+        A row for each model, then for each scheme after the first. A row that has `failed` says why.
+
+    Raises:
+        FewbitsError: Bad input that concerns all models, a scheme that does not fit the first one, or nothing that can be
+            measured.
+    """
     plans = [Plan.of(scheme, on_misfit=settings.on_misfit) for scheme in schemes]
-    entries = [entry_of(_load(name, settings), settings) for name in names]
-    entries[1:1] = [_quantized(names[0], plan, settings) for plan in plans]
-    _find_references(entries, len(plans), settings)
+    made = [_attempt(name, None, settings) for name in names]
+    made[1:1] = [
+        _attempt(names[0], plan, settings)
+        if isinstance(made[0], Entry)
+        else Failed(name=names[0], plan=str(plan), error=made[0].error)
+        for plan in plans
+    ]
+    entries = [each for each in made if isinstance(each, Entry)]
+    if not entries:
+        raise _first_error([each for each in made if isinstance(each, Failed)])
+    _check_applies(entries, settings)
     quality = Quality(settings=settings)
+    references = References(settings=settings, load=lambda name: _load(name, settings))
+    schemed = [each for each in made[1 : 1 + len(plans)] if isinstance(each, Entry)]
+    references.find(entries, schemed, quality)
+    _check_data(entries, quality)
     with with_kernels(settings.arithmetic == "kernels"):
         for entry in entries:
-            entry.measures |= quality.of(entry)
+            quality.add_to(entry)
     for task in dict.fromkeys(entry.loaded.task for entry in entries):
-        measure_speed([e for e in entries if e.loaded.task == task], settings)
-    return [entry.row(tuple(quality.sources)) for entry in entries]
+        measure_speed([e for e in entries if e.loaded.task == task], settings, keep=True)
+    _check_any(entries, settings)
+    wanted = settings.measures or tuple(dict.fromkeys(name for entry in entries for name in entry.measures))
+    return [each.row(tuple(quality.sources) if isinstance(each, Entry) else wanted) for each in made]
+
+
+def _attempt(name: str, plan: Plan | None, settings: Settings) -> Entry | Failed:
+    """A model, quantized if there is a plan. A plan that does not fit is bad input, and raises."""
+    try:
+        loaded = _load(name, settings)
+        applicable = replace(settings, measures=settings.applicable(loaded.task) or ("size",))
+        if plan is None:
+            return entry_of(loaded, applicable, lean=True)
+    except Exception as error:  # of any type: libraries' and the models' own code
+        return Failed(name=name, plan=None if plan is None else str(plan), error=error.with_traceback(None))
+    try:
+        _, took = quantize_time(lambda: quantize(loaded.model, plan), settings.device)
+        return entry_of(loaded, applicable, lean=True, quantize_time=took)
+    except FewbitsError:
+        raise
+    except Exception as error:  # of any type: the models' own code
+        return Failed(name=name, plan=str(plan), error=error.with_traceback(None))
+
+
+def _first_error(failed: Sequence[Failed]) -> Exception:
+    """What to raise if no model can be loaded: the first error, with those of other models after it."""
+    reasons = dict.fromkeys(str(each.error) for each in failed)
+    if len(reasons) > 1 and all(isinstance(each.error, FewbitsError) for each in failed):
+        return FewbitsError("; ".join(reasons))
+    return failed[0].error
+
+
+def _check_applies(entries: Sequence[Entry], settings: Settings) -> None:
+    """Raise FewbitsError for a measure that applies to none of the models; note it for some."""
+    for name in settings.measures:
+        other = [e for e in entries if name not in BY_TASK.get(e.loaded.task, OTHER_MEASURES)]
+        if len(other) == len(entries):
+            settings.wanted(entries[0].loaded.task)  # raises
+        for entry in other:
+            entry.errors[name] = f"does not apply to {entry.loaded.task}"
+
+
+def _check_data(entries: Sequence[Entry], quality: Quality) -> None:
+    """Let each model look at its data before anything is computed; raise FewbitsError if none can use it."""
+    wanting = [entry for entry in entries if QUALITY & set(quality.settings.applicable(entry.loaded.task))]
+    problems: list[tuple[Entry, FewbitsError]] = []
+    for entry in wanting:
+        try:
+            quality.check(entry)
+        except FewbitsError as error:
+            problems.append((entry, error))
+    if problems and len(problems) == len(wanting):
+        raise problems[0][1]
+    for entry, error in problems:
+        entry.fail(sorted(QUALITY & set(quality.settings.applicable(entry.loaded.task))), error)
+
+
+def _check_any(entries: Sequence[Entry], settings: Settings) -> None:
+    """Raise FewbitsError if nothing that was asked for could be measured of any model."""
+    if not settings.measures or any(set(entry.measures) & set(settings.measures) for entry in entries):
+        return
+    for entry in entries:
+        for name, reason in entry.errors.items():
+            raise FewbitsError(f"{entry.loaded.name}: {name}: {reason}")
+    if set(settings.measures) <= {"kl", "top1"}:
+        why = next(
+            (note for entry in entries for note in entry.notes), "a model is held against a reference: --reference MODEL"
+        )
+        raise FewbitsError(f"{entries[0].loaded.name}: {' and '.join(settings.measures)}: {why}")
 
 
 def _load(name: str, settings: Settings) -> Loaded:
     return models.load(name, classes=settings.classes, device=settings.device, trust_remote_code=settings.trust_remote_code)
 
 
-def entry_of(loaded: Loaded, settings: Settings, *, cast: bool = True, **measures: Measure) -> Entry:
-    """Sizes are those of the model as it is stored; from here on it is cast to the dtype of the arithmetic.
+def entry_of(loaded: Loaded, settings: Settings, *, cast: bool = True, lean: bool = False, **measures: Measure) -> Entry:
+    """A model whose size is taken as it is stored; from here on it computes in the dtype of the arithmetic.
 
-    Without `cast` the model is in that dtype already, and its size among the `measures`.
+    Args:
+        loaded: The model.
+        settings: What is measured.
+        cast: Whether to cast it; else it is in that dtype already, and its size among the `measures`.
+        lean: Whether its weights may stay as they are stored (see `casting.prepare`); they cannot be looked at then.
+        **measures: What was measured before.
     """
     found = {"size": size(loaded.model), **measures}
-    dtype = arithmetic_dtype(settings.dtype, settings.device)
-    if dtype is not None and cast:
-        loaded.model.to(dtype)
-    if cpu.running():
-        cpu.prepare(loaded.model)  # as at the first use, so that `resident` counts what is made then
-    found["resident"] = resident(loaded.model)
     wanted = settings.wanted(loaded.task)
+    if cast and lean:
+        prepare(loaded.model, settings, loaded.task)
+    else:
+        dtype = arithmetic_dtype(settings.dtype, settings.device)
+        if dtype is not None and cast:
+            loaded.model.to(dtype)
+        if cpu.running():
+            cpu.prepare(loaded.model)  # as at the first use, so that `resident` counts what is made then
+    if "resident" in wanted:
+        found["resident"] = resident(loaded.model)
     return Entry(loaded=loaded, measures={k: v for k, v in found.items() if k in (*wanted, *measures)}, notes=_slow(loaded))
 
 
@@ -68,45 +170,3 @@ def _slow(loaded: Loaded) -> list[str]:
     if problem is None or device_of(loaded.model).type != "cpu" or plan_of(loaded.model) is None:
         return []
     return [f"quantized layers are dequantized at each use, which is slow: {problem}"]
-
-
-def _quantized(name: str, plan: Plan, settings: Settings) -> Entry:
-    loaded = _load(name, settings)
-    _, took = quantize_time(lambda: quantize(loaded.model, plan), settings.device)
-    return entry_of(loaded, settings, quantize_time=took)
-
-
-def _find_references(entries: list[Entry], schemes: int, settings: Settings) -> None:
-    """Give each entry the model that it is held against. Each is loaded once and answers each input once."""
-    known: dict[str, Remembered] = {}
-    if settings.reference is None:
-        known = {e.loaded.name: Remembered(e.model) for e in entries if plan_of(e.model) is None}
-    for at, entry in enumerate(entries):
-        name = settings.reference or _original(entry, entries[0] if 0 < at <= schemes else None)
-        if name is None or not {"kl", "top1"} & set(settings.wanted(entry.loaded.task)):
-            continue
-        try:
-            if name not in known:
-                known[name] = Remembered(entry_of(_reference(name, entry, settings), settings).model)
-        except FewbitsError as error:
-            if settings.reference:
-                raise
-            entry.notes.append(f"{entry.loaded.name}: no kl and top1, since its original is not to be had: {error}")
-        else:
-            entry.reference = known[name]
-
-
-def _reference(name: str, entry: Entry, settings: Settings) -> Loaded:
-    """A reference that the user named is loaded as any model; one that a saved folder names, without download or code."""
-    if settings.reference is None and entry.loaded.folder is not None and name == original_of(entry.loaded.folder):
-        return models.load_original(name, classes=settings.classes, device=settings.device)
-    return _load(name, settings)
-
-
-def _original(entry: Entry, base: Entry | None) -> str | None:
-    """The name of the model that this one was made from; None for one that is not quantized."""
-    if plan_of(entry.model) is None:
-        return None
-    if base is not None:
-        return base.loaded.name
-    return None if entry.loaded.folder is None else original_of(entry.loaded.folder)

@@ -16,20 +16,38 @@ FEW = 3  # rules, or schemes, that are told one by one
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is told of one model: its plan, the share of its parameters that is quantized (0..1), its measures by name.
+    """One model: its plan, the share of its parameters that is quantized (0..1), its measures by name.
 
-    `notes` are lines for the reader: what could not be measured, and why.
+    Attributes:
+        model: The name that was given.
+        plan: None for a model as it is, and for one that could not be loaded.
+        measures: What was measured.
+        errors: By measure, why it could not be taken.
+        problem: Why the model could not be loaded or quantized.
+        asked: The plan that could not be applied.
+        notes: Lines for the reader.
+        extra: More entries of the JSON document.
     """
 
     model: str
     plan: Plan | None
     measures: Mapping[str, Measure]
+    errors: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
+    asked: str | None = None
     notes: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        return ORIGINAL if self.plan is None else str(self.plan)
+        if self.plan is None:
+            return self.asked or ORIGINAL
+        return str(self.plan)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the model, or one of its measures, could not be had."""
+        return bool(self.errors) or self.problem is not None
 
     @property
     def short_label(self) -> str:
@@ -47,7 +65,11 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         measures = {name: measure.to_dict() for name, measure in self.measures.items()}
-        data = {"model": self.model, "plan": self.label, "coverage": self.coverage, "measures": measures}
+        measures |= {name: {"value": None, "error": reason} for name, reason in self.errors.items()}
+        coverage = None if self.problem is not None else self.coverage
+        data: dict[str, Any] = {"model": self.model, "plan": self.label, "coverage": coverage, "measures": measures}
+        if self.problem is not None:
+            data["error"] = self.problem
         return data | dict(self.extra) | ({"notes": list(self.notes)} if self.notes else {})
 
 

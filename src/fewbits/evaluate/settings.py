@@ -50,6 +50,11 @@ class Settings:
         if self.arithmetic not in ARITHMETICS:
             raise FewbitsError(f"unknown arithmetic '{self.arithmetic}': one of {', '.join(ARITHMETICS)}")
 
+    def applicable(self, task: str) -> tuple[str, ...]:
+        """The measures to take of a model with this task: those of the wanted ones that apply to it."""
+        possible = BY_TASK.get(task, OTHER_MEASURES)
+        return tuple(name for name in self.measures if name in possible) if self.measures else possible
+
     def wanted(self, task: str) -> tuple[str, ...]:
         """The measures to take of a model with this task. Raises FewbitsError where one does not apply."""
         possible = BY_TASK.get(task, OTHER_MEASURES)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
@@ -39,14 +40,16 @@ class Divergence:
 class Remembered(nn.Module):
     """A reference that keeps its logits by input, so that many models can be held against it at the cost of one.
 
-    Takes memory: logits of 20,000 tokens and a vocabulary of 8,192 are 655 MB in f32. The answers are the very same tensors.
+    Logits of 20,000 tokens and a vocabulary of 8,192 are 655 MB in float32. Beyond `most` bytes none are kept and the model is
+    run again; by default that is a quarter of the free memory. The answers are the very same tensors.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, most: int | None = None) -> None:
         super().__init__()
         self.model = model
         self.config = getattr(model, "config", None)
         self._answers: dict[bytes, Tensor] = {}
+        self._room = psutil.virtual_memory().available // 4 if most is None else most
 
     def get_input_embeddings(self) -> nn.Module:
         """The model's own, as transformers' models have it."""
@@ -56,9 +59,13 @@ class Remembered(nn.Module):
     def forward(self, inputs: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         plain = inputs.detach().cpu().contiguous()
         key = hashlib.sha256(f"{plain.dtype} {plain.shape}".encode() + plain.view(torch.uint8).numpy().tobytes()).digest()
-        if key not in self._answers:
-            self._answers[key] = ask(self.model, inputs)
-        return self._answers[key]
+        if key in self._answers:
+            return self._answers[key]
+        answer = ask(self.model, inputs)
+        if answer.nbytes <= self._room:
+            self._room -= answer.nbytes
+            self._answers[key] = answer
+        return answer
 
 
 def text_divergence(

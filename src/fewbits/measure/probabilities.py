@@ -52,7 +52,7 @@ def _kl(logits: Tensor, reference: Tensor) -> Tensor:
     log_p, log_q = reference.float().log_softmax(dim=-1), logits.float().log_softmax(dim=-1)
     p = log_p.exp()
     terms = p * (log_p - log_q)
-    return terms.where(p > 0, torch.zeros_like(terms)).sum(dim=-1)  # 0 log 0 = 0, also where log 0 is -inf
+    return terms.where(p != 0, torch.zeros_like(terms)).sum(dim=-1)  # 0 log 0 = 0, also where log 0 is -inf; NaN stays NaN
 
 
 def _pieces(logits: Tensor) -> Iterator[slice]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fewbits.measure import probabilities
 from fewbits.measure.arithmetic import answers_of
 from fewbits.measure.running import check_ids, check_positions, config_value, device_of, evaluating
-from fewbits.measure.windows import Cut, batches
+from fewbits.measure.windows import Cut, Window, batches
 from fewbits.progress import track
 
 LOGITS = {"cpu": 1 << 25, "cuda": 1 << 28}  # logits that a model may make at a time: 64 and 512 MiB in 16 bits
@@ -44,8 +44,8 @@ def score_tokens(
         check_ids(each, (window.ids for window in cut.windows))
     columns: list[list[Tensor]] = [[], [], [], []]
     with evaluating(*models):
-        for index, targets, logits in _scored_rows(models, cut, batch_size or _batch_size(model, cut)):
-            for column, values in zip(columns, _score(index, targets, logits), strict=False):
+        for scores in _scored_windows(models, cut, batch_size or _batch_size(model, cut)):
+            for column, values in zip(columns, scores, strict=False):
                 column.append(values)
     window, nll, *divergence = (torch.cat(column).cpu() for column in columns if column)
     probabilities.need_numbers(nll, "the loss")
@@ -60,17 +60,22 @@ def _score(index: int, targets: Tensor, logits: Sequence[Tensor]) -> list[Tensor
     return [*scores, *probabilities.compare(*logits)]
 
 
-def _scored_rows(models: Sequence[nn.Module], cut: Cut, size: int) -> Iterator[tuple[int, Tensor, list[Tensor]]]:
-    """Window by window: its number, the tokens that are scored, and every model's logits where they are predicted."""
+def _scored_windows(models: Sequence[nn.Module], cut: Cut, size: int) -> Iterator[list[Tensor]]:
+    """The scores of each window. The logits of a batch are freed before the next is read."""
     total = ceil(len(cut.windows) / size)
     for ids, numbers in track(batches(cut, size), f"reading {cut.protocol}", total=total, unit="batch"):
-        answers = answers_of(models, ids)
-        for row, number in enumerate(numbers):
-            window = cut.windows[number]
-            end = window.ids.numel() - 1  # the last token predicts what is not there
-            places = slice(end - window.scored, end)
-            targets = window.ids[-window.scored :].to(answers[0].device)
-            yield number, targets, [answer[row, places] for answer in answers]
+        yield from _scores_of(answers_of(models, ids), [(number, cut.windows[number]) for number in numbers])
+
+
+def _scores_of(answers: Sequence[Tensor], windows: Sequence[tuple[int, Window]]) -> list[list[Tensor]]:
+    """The scores of a batch of windows from every model's logits."""
+    scores = []
+    for row, (number, window) in enumerate(windows):
+        end = window.ids.numel() - 1  # the last token predicts what is not there
+        places = slice(end - window.scored, end)
+        targets = window.ids[-window.scored :].to(answers[0].device)
+        scores.append(_score(number, targets, [answer[row, places] for answer in answers]))
+    return scores
 
 
 def _batch_size(model: nn.Module, cut: Cut) -> int:

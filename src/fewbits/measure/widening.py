@@ -9,7 +9,7 @@ The modules become instances of a subclass whose large parameters are read-only 
 """
 
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +54,6 @@ class _Widened:
     _stored: dict[str, Tensor]
     _wide: torch.dtype
     _live: dict[str, Tensor] | None
-    _names: ClassVar[tuple[str, ...]]
 
     def _get(self, name: str) -> Tensor:
         if self._live is None:
@@ -76,7 +75,8 @@ def _subclass(kind: type[nn.Module], names: tuple[str, ...]) -> type[nn.Module]:
         members["forward"] = _looked_up(kind)
     else:
         members["forward"] = _whole(kind)
-    return type(kind.__name__, (_Widened, kind), {"__module__": kind.__module__, "_names": names, **members})
+    made: Any = type(kind.__name__, (_Widened, kind), {"__module__": kind.__module__, **members})
+    return made
 
 
 def _linear(self: Any, input: Tensor) -> Tensor:

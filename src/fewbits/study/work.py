@@ -124,7 +124,8 @@ def _row(item: Item, shop: Workshop) -> RowResult:
         beside = _speeds(entry, shop)
     order = [*settings.wanted(entry.loaded.task), "quantize_time"]
     measures = {name: entry.measures[name] for name in order if name in entry.measures}
-    return replace(made, measures=measures, beside=beside, notes=(*made.notes, *entry.notes))
+    missing = [f"no {name}: {reason}" for name, reason in entry.errors.items()]
+    return replace(made, measures=measures, beside=beside, notes=(*made.notes, *entry.notes, *missing))
 
 
 def _speeds(entry: Entry, shop: Workshop) -> dict[str, Measure]:
