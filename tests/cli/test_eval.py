@@ -69,6 +69,25 @@ def test_only_what_is_asked(fewbits: Runner) -> None:
     assert set(ended.document["results"][0]["measures"]) == {"size"}
 
 
+def test_a_bad_model_leaves_the_others(fewbits: Runner) -> None:
+    ended = fewbits("eval", "./nowhere", "demo", "--measure", "size", "--json")
+    assert ended.code == 1 and "no such folder" in ended.out and "measured" not in ended.err
+    bad, good = ended.document["results"]
+    assert bad["measures"]["size"]["value"] is None and "no such folder" in bad["measures"]["size"]["error"]
+    assert good["measures"]["size"]["value"] > 0
+
+
+def test_crlf_text_has_the_perplexity_of_lf(fewbits: Runner, tmp_path: Path) -> None:
+    """As Python's text mode reads it; with carriage returns the model saw other text."""
+    text = "The quick brown fox jumps over the lazy dog.\nIt is said to be a fine sentence.\n" * 40
+    values = []
+    for name, newline in (("lf", "\n"), ("crlf", "\r\n"), ("cr", "\r")):
+        (tmp_path / name).write_bytes(text.replace("\n", newline).encode())
+        ended = fewbits("eval", "demo", "--text", tmp_path / name, "--protocol", "plain:64", "--measure", "ppl", "--json")
+        values.append(ended.document["results"][0]["measures"]["ppl"]["value"])
+    assert values[0] == values[1] == values[2]
+
+
 def test_what_a_user_can_get_wrong(fewbits: Runner, tmp_path: Path) -> None:
     refused(fewbits("eval", "demo", "--protocol", "window:512"), "window:512", "stride:1024:512")
     refused(fewbits("eval", "demo", "--measure", "perplexity"), "perplexity", "ppl")

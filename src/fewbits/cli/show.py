@@ -84,7 +84,7 @@ def evaluated(rows: Sequence[Row]) -> None:
     out.print(table("", heads, body))
     for line in _protocols(rows, columns):
         out.print(f"[dim]{inert(line)}[/dim]")
-    if sources := rows[0].extra.get("data"):
+    if sources := next((row.extra["data"] for row in rows if "data" in row.extra), None):
         out.print(f"[dim]measured on: {inert(', '.join(sources))}[/dim]")
     for note in dict.fromkeys(note for row in rows for note in row.notes):
         out.print(f"[yellow]{inert(note)}[/yellow]")
