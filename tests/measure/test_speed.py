@@ -139,3 +139,11 @@ def test_quantize_time_gives_back_what_was_made() -> None:
     assert result == "made"
     assert 0.02 <= measure.value < 2
     assert (measure.name, measure.unit) == ("quantize_time", "s")
+
+
+def test_why_a_model_is_not_timed() -> None:
+    from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+
+    model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(n_embd=32, n_layer=1, n_head=2, vocab_size=64, n_positions=64)).eval()
+    assert speed.why_not_timed(model, PROMPT[:1], 4) == "OpenAIGPTLMHeadModel keeps no KV cache"
+    assert speed.why_not_timed(tiny_llama(), PROMPT[:1], 4) is None

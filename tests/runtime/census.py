@@ -31,6 +31,7 @@ def census(name: str) -> dict[str, Verdict]:
     except Exception as error:
         return {"float": Verdict(kind="unbuilt", why=f"{type(error).__name__}: {' '.join(str(error).split())[:120]}")}
     found = {"float": compare(model), "padded": compare_padded(model)}
+    model = zoo.build(name)  # anew: rotary embeddings that grow remember the sequences above
     try:
         fewbits.quantize(model, "uint8g16", on_misfit="keep")
     except FewbitsError as error:
