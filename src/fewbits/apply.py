@@ -1,7 +1,6 @@
 """A plan applied to a model: decide for every layer, check all that can be checked, then quantize in place."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
@@ -10,17 +9,19 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from fewbits import methods
+from fewbits.adapters import check_no_adapter
 from fewbits.carried import carry_over, check_forward
 from fewbits.errors import FewbitsError, MisfitError
 from fewbits.finite import check_finite_model
 from fewbits.layers import QuantizedLayer, replacement_for
 from fewbits.methods._checks import check_dtype
-from fewbits.methods._gpu import checked_together, not_together, unusual_on_gpu
+from fewbits.methods._gpu import checked_together, not_together
 from fewbits.plan import Decision, OnMisfit, Plan, PlanLike
 from fewbits.progress import track
 from fewbits.roles import kept_by_default
 from fewbits.scheme import Scheme
 
+_PENDING = 1 << 28  # bytes of weights that are kept until a GPU is waited for
 _ATTRIBUTE = "_fewbits_plan"
 T = TypeVar("T")
 
@@ -37,20 +38,45 @@ def quantize(model: nn.Module, plan: PlanLike, *, skip: tuple[str, ...] = (), on
     from fewbits.storage.live import settle  # here: storage builds on this module
 
     resolved = resolve(model, Plan.of(plan, skip=skip, on_misfit=on_misfit))
-    quantized = {d.name: (_weight(model, d.name), d.scheme.format) for d in resolved.decisions if d.scheme is not None}
-    skipped = {d.name for d in resolved.decisions if d.scheme is None and d.why.startswith("rule ")}
-    check_finite_model(model, {name: weight for name, (weight, _) in quantized.items()}, skipped)
-    at_once = unusual_on_gpu(quantized)
+    _check_finite(model, resolved)
     with checked_together() as later:
+        pending: dict[str, Tensor] = {}  # weights on a GPU whose scales are still to be looked at
         for decision in track(resolved.decisions, "quantizing", unit="layer"):
             if decision.scheme is not None:
                 later.name = decision.name
-                with not_together() if decision.name in at_once else nullcontext():
-                    model = _replace(model, decision, decision.scheme)
+                weight = _on_gpu(model, decision.name)
+                model = _replace(model, decision, decision.scheme)
+                if weight is not None and decision.name in later.stats:
+                    pending[decision.name] = weight
+                if sum(w.nbytes for w in pending.values()) > _PENDING:
+                    _fit_unusual(model, later.unusual(pending), pending)
+                    pending = {}
+        _fit_unusual(model, later.unusual(pending), pending)
     resolved = _as_made(model, resolved)
     setattr(model, _ATTRIBUTE, resolved)
     settle(model, resolved)
     return model
+
+
+def _fit_unusual(model: nn.Module, names: list[str], weights: Mapping[str, Tensor]) -> None:
+    """Quantize again, waiting for each, what a GPU has quantized with scales that may not fit their type."""
+    for name in names:
+        layer = cast(QuantizedLayer, model.get_submodule(name))
+        with not_together():
+            layer.fill(_named(name, partial(layer.scheme.quantize, weights[name])))
+
+
+def _on_gpu(model: nn.Module, name: str) -> Tensor | None:
+    """The weight of a float layer with its outputs first; None if it is not on a GPU, or the layer is quantized."""
+    layer = model.get_submodule(name)
+    kind = replacement_for(layer)
+    return None if kind is None or not layer.get_parameter("weight").is_cuda else kind.matrix_of(layer).detach()
+
+
+def _check_finite(model: nn.Module, resolved: Plan) -> None:
+    weights = {d.name: model.get_submodule(d.name).get_parameter("weight") for d in resolved.decisions if d.scheme is not None}
+    skipped = {d.name for d in resolved.decisions if d.scheme is None and d.why.startswith("rule ")}
+    check_finite_model(model, weights, skipped)
 
 
 def plan_of(model: nn.Module) -> Plan | None:
@@ -80,7 +106,7 @@ def resolve(model: nn.Module, plan: Plan) -> Plan:
     """Decide for every layer of a model, which may be on the meta device; nothing is changed."""
     if any(isinstance(m, QuantizedLayer) for m in model.modules()):
         raise FewbitsError("this model is quantized already: start from the original")
-    _check_no_adapter(model)
+    check_no_adapter(model)
     layers = _layers(model)
     kept = kept_by_default(model)
     decisions = [_decide(name, layer, plan, kept.get(name)) for name, layer in layers.items()]
@@ -88,14 +114,6 @@ def resolve(model: nn.Module, plan: Plan) -> Plan:
     _check(decisions, plan)
     total = sum(p.numel() for p in model.parameters())
     return replace(plan, decisions=tuple(decisions), total_params=total)
-
-
-def _check_no_adapter(model: nn.Module) -> None:
-    """Raise FewbitsError for a model that PEFT has changed: its adapters would be quantized or lost, not merged."""
-    for name, module in model.named_modules():
-        if type(module).__module__.partition(".")[0] == "peft" or getattr(module, "_hf_peft_config_loaded", False):
-            where = f"layer {name}" if name else "this model"
-            raise FewbitsError(f"{where}: has an adapter of PEFT: merge it first (merge_and_unload), then quantize")
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -230,10 +248,6 @@ def _replace(model: nn.Module, decision: Decision, scheme: Scheme, *, empty: boo
         return new
     model.set_submodule(name, new)
     return model
-
-
-def _weight(model: nn.Module, name: str) -> Tensor:
-    return model.get_submodule(name).get_parameter("weight")
 
 
 def _named(name: str, work: Callable[[], T]) -> T:

@@ -101,6 +101,7 @@ class QuantizedLayer(nn.Module):
         for name in layout(self.scheme.format, self.shape):
             delattr(self, name)
         self._source = (source,)
+        self._take_format(source.scheme.format)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -110,13 +110,21 @@ def test_tiny_weights_keep_their_precision(text: str, size: float) -> None:
         assert (whole(x).double() - want).norm() < 0.02 * want.norm()
 
 
-def test_only_weights_of_unusual_size_are_waited_for_one_by_one() -> None:
-    from fewbits.formats import Format
-    from fewbits.methods._gpu import unusual_on_gpu
+def test_only_weights_of_unusual_size_are_quantized_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fewbits import apply
 
-    plain, faint, spread = torch.randn(3, 64, 256).cuda()
-    faint *= 1e-7
-    spread[3] *= 1e-9
-    sets = {"plain": plain, "faint": faint, "spread": spread, "zeros": torch.zeros_like(plain)}
-    for text, expected in (("uint4g64", {"faint", "spread"}), ("uint4g64/f32", set()), ("int4/q8", {"spread"})):
-        assert unusual_on_gpu({name: (w, Format.parse(text)) for name, w in sets.items()}) == expected
+    again: list[str] = []
+    plain = apply._fit_unusual
+    monkeypatch.setattr(
+        apply, "_fit_unusual", lambda model, names, weights: (again.extend(names), plain(model, names, weights))
+    )
+    for text, expected in (("rtn:uint4g64", ["1", "2"]), ("rtn:uint4g64/f32", []), ("rtn:int4/q8", ["2"])):
+        model = torch.nn.Sequential(*(torch.nn.Linear(256, 256) for _ in range(4))).cuda()
+        with torch.no_grad():
+            model[1].weight.mul_(1e-6)
+            model[2].weight[3] *= 1e-9
+            model[3].weight.zero_()
+        again.clear()
+        fewbits.quantize(model, text)
+        assert again == expected, text
+        assert (model[3].dequantize() == 0).all()

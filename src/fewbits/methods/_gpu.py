@@ -37,8 +37,15 @@ class _Later:
     def add(self, format: Format, stats: Int32[Tensor, " 3"]) -> None:
         self.formats[self.name], self.stats[self.name] = format, stats
 
+    def unusual(self, names: Collection[str]) -> list[str]:
+        """Those of some layers whose scales may not fit their type, after a wait. They are not looked at again."""
+        ends = _as_floats({name: self.stats[name] for name in names})
+        found = [name for name, (most, _, least) in ends.items() if _range.is_unusual(self.formats[name], least, most)]
+        for name in found:
+            del self.stats[name]
+        return found
 
-_AT_ONCE = 1 << 23  # groups whose ends are held together: about 100 MB
+
 _later: ContextVar[_Later | None] = ContextVar("later", default=None)
 
 
@@ -71,55 +78,10 @@ def not_together() -> Iterator[None]:
         _later.reset(token)
 
 
-def unusual_on_gpu(weights: Mapping[str, tuple[Tensor, Format]]) -> set[str]:
-    """The names of the weights on a GPU whose scales may not fit their type: these cannot be checked together.
-
-    It reads each weight once, and waits for all together.
-    """
-    found: dict[str, Tensor] = {}
-    batch: dict[str, tuple[Tensor, Tensor]] = {}
-    there = [name for name, (weight, _) in weights.items() if weight.is_cuda and weight.numel()]
-    for i, name in enumerate(there):
-        batch[name] = _ends(*weights[name])
-        if i + 1 == len(there) or sum(low.numel() for low, _ in batch.values()) > _AT_ONCE:
-            found |= _magnitudes(batch)
-            batch = {}
-    ends = dict(zip(found, _together(found.values()), strict=True)) if found else {}
-    return {name for name, (least, most) in ends.items() if _range.is_unusual(weights[name][1], least, most)}
-
-
-def _together(ends: Collection[Tensor]) -> list[list[float]]:
-    """Their values, after one wait for each device."""
-    devices = {each.device for each in ends}
-    return torch.stack(list(ends) if len(devices) == 1 else [each.cpu() for each in ends]).tolist()
-
-
-def _ends(weight: Tensor, format: Format) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest value of each group."""
-    matrix = weight.detach().reshape(matrix_shape(tuple(weight.shape)))
-    r, c = format.block(*matrix.shape)
-    groups = matrix.reshape(-1, c) if r == 1 or format.granularity == "tensor" else matrix.reshape(-1, r, matrix.shape[1])
-    low, high = torch.aminmax(groups, dim=1)
-    return low.reshape(-1), high.reshape(-1)
-
-
-def _magnitudes(batch: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """The smallest magnitude of a group above 0 (infinity if there is none), and the largest, for each weight: [2], f32."""
-    made: dict[str, Tensor] = {}
-    for device, dtype in {(low.device, low.dtype) for low, _ in batch.values()}:
-        here = {name: ends for name, ends in batch.items() if (ends[0].device, ends[0].dtype) == (device, dtype)}
-        lows, highs = (torch.cat(parts) for parts in zip(*here.values(), strict=True))
-        most = torch.maximum(-lows, highs).float()
-        lengths = torch.tensor([low.numel() for low, _ in here.values()], device=device)
-        least = torch.segment_reduce(most.where(most > 0, torch.inf), "min", lengths=lengths, unsafe=True)
-        both = torch.stack([least, torch.segment_reduce(most, "max", lengths=lengths, unsafe=True)], dim=1)
-        made |= dict(zip(here, both.unbind(), strict=True))
-    return made
-
-
 def checks_later() -> bool:
-    """Whether this is within `checked_together`."""
-    return _later.get() is not None
+    """Whether the layer at hand is one that `checked_together` looks at later."""
+    later = _later.get()
+    return later is not None and later.name in later.stats
 
 
 def quantize(weight: Shaped[Tensor, "..."], format: Format, method: Method) -> QuantizedTensor | None:
@@ -193,17 +155,17 @@ def _look_at(weight: Tensor, format: Format, stats: Int32[Tensor, " 3"]) -> None
     return None
 
 
-def _check(format: Format, most: tuple[float, float]) -> None:
+def _check(format: Format, most: tuple[float, float, float]) -> None:
     meta.check_range("scale", most[0], format.meta)
     if format.has_zero and not format.integer_zero:
         meta.check_range("zero", most[1], format.meta)
 
 
-def _as_floats(stats: Mapping[str, Int32[Tensor, " 3"]]) -> dict[str, tuple[float, float]]:
-    """The largest scale and zero point of each, after one wait for each device."""
-    found: dict[str, tuple[float, float]] = {}
+def _as_floats(stats: Mapping[str, Int32[Tensor, " 3"]]) -> dict[str, tuple[float, float, float]]:
+    """The largest scale and zero point of each and the smallest scale above 0 (else NaN), after one wait for each device."""
+    found: dict[str, tuple[float, float, float]] = {}
     for device in {s.device for s in stats.values()}:
         here = {name: s for name, s in stats.items() if s.device == device}
         rows = torch.stack(list(here.values())).view(torch.float32).tolist()
-        found |= {name: (row[0], row[1]) for name, row in zip(here, rows, strict=True)}
+        found |= {name: (row[0], row[1], row[2]) for name, row in zip(here, rows, strict=True)}
     return found

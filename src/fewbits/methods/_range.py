@@ -78,18 +78,11 @@ def fitting(format: Format, scale: Float[Tensor, " n"], made: Mapping[str, Tenso
 
 
 def is_unusual(format: Format, least: float, most: float) -> bool:
-    """Whether the scales of a weight may not fit their type, by its groups' smallest magnitude above 0 and largest."""
-    if most == 0:
-        return False
+    """Whether the scales of a weight may not fit their type, by the smallest above 0 and the largest that were found."""
     if format.meta == "f16":
-        return least < 2 * FAINT * _peak(format)
-    far = not ORDINARY[0] < most / _peak(format) < ORDINARY[1] or not ORDINARY[0] < most < ORDINARY[1]
+        return least < FAINT
+    far = most > 0 and not ORDINARY[0] <= most <= ORDINARY[1]
     return far or (format.meta == "q8" and most > COARSE * 64 * least)
-
-
-def _peak(format: Format) -> float:
-    """The largest value that a code stands for, in scales, at most."""
-    return 448.0 if (format.kind, format.bits) == ("fp", 8) else float(format.levels)
 
 
 def shift_of(format: Format, scale: Float[Tensor, "..."]) -> int:
