@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from fewbits.apply import resolve
@@ -38,3 +40,24 @@ def test_what_does_not_fit() -> None:
         bits(Blocks(scheme="{bits}", places=(("first 2", 8),)))
     with pytest.raises(FewbitsError, match="no numbered blocks"):
         blocks_of(["a.b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("places", "part"),
+    [
+        ((("first 2", 8), ("last 2", 4), ("rest", 3)), "block 1 of 3 has 8 bits by 'first 2' and 4 by 'last 2'"),
+        ((("first half", 4), ("first 1", 8), ("rest", 3)), "block 0 of 3"),
+        ((("first 5", 4), ("rest", 3)), "'first 5': the model has 3 blocks"),
+        ((("first 1", 4),), "no bits: add 'rest'"),
+    ],
+)
+def test_places_that_contradict_each_other_or_the_model(places: tuple[tuple[str, int], ...], part: str) -> None:
+    layers = [f"model.layers.{i}.mlp" for i in range(3)]
+    with pytest.raises(FewbitsError, match=re.escape(part)):
+        Blocks(scheme="uint{bits}", places=places).rules(layers)
+
+
+def test_bits_that_go_nowhere_are_refused() -> None:
+    for scheme, each in (("uint4", (2,)), ("uint{bits}", ())):
+        with pytest.raises(FewbitsError):
+            Blocks(scheme=scheme, each=each)
