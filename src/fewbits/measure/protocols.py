@@ -59,7 +59,7 @@ def parse_protocol(text: str | Protocol) -> Protocol:
     if not isinstance(text, str):
         return text
     name, *numbers = text.strip().split(":")
-    sizes = [int(n) for n in numbers if n.isascii() and n.isdigit()]
+    sizes = [int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 10]
     if len(sizes) == len(numbers):
         match name, sizes:
             case (("windows" | "plain"), [length]):
