@@ -229,6 +229,12 @@ def test_names_that_can_be(tmp_path: Path, name: str) -> None:
     assert names(tmp_path) == [name]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is a folder that nobody can write to")
+def test_parent_that_takes_no_folders(tmp_path: Path) -> None:
+    with pytest.raises(FewbitsError, match="/proc/out: cannot be written"):
+        write(Path("/proc/out"))
+
+
 def test_links_as_outputs(old: Path, tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
     with pytest.raises(FewbitsError, match=r"is a link to .*nothing, which does not exist"):

@@ -24,6 +24,7 @@ except ImportError:  # Windows: runs are not kept apart
     fcntl = None
 
 NEW, OLD, LOCK = "new", "old", "lock"
+_ATTEMPTS = 100
 _LONGEST = 200  # bytes of a name that ours can be made of: file systems allow 255
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
@@ -72,13 +73,15 @@ def _make_parents(parent: Path) -> list[Path]:
 def _locked(folder: Path) -> tuple[Path, int]:
     """The locked workspace and the handle that holds the lock."""
     work = sibling(folder, "partial")
-    while True:
+    for attempt in range(_ATTEMPTS):
         if os.path.lexists(work) and (work.is_symlink() or not work.is_dir()):
             raise FewbitsError(f"{work}: is in the way, and was not written by fewbits: move it away")
         try:
             work.mkdir(exist_ok=True)
             handle = os.open(work / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # the owner has just ended, and removed it
+        except FileNotFoundError:  # the owner has just ended, and removed it; or no folder can be made here, as in /proc
+            if attempt == _ATTEMPTS - 1:
+                raise
             continue
         try:
             if _lock(handle, work, folder) and _is_at(work / LOCK, handle):
@@ -87,6 +90,7 @@ def _locked(folder: Path) -> tuple[Path, int]:
             os.close(handle)
             raise
         os.close(handle)  # the owner removed it before the lock was ours
+    raise FewbitsError(f"{folder}: other runs are writing it: wait for them, or choose another folder")
 
 
 def _lock(handle: int, work: Path, folder: Path) -> bool:
