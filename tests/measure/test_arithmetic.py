@@ -6,7 +6,7 @@ from torch import nn
 
 import fewbits
 from fewbits.measure import accuracy, perplexity, text_divergence
-from fewbits.measure.arithmetic import with_kernels
+from fewbits.measure.arithmetic import compared, with_kernels
 from fewbits.runtime import cpu
 from tests.measure.tiny import tiny_llama
 
@@ -48,3 +48,14 @@ def test_a_classifier() -> None:
     assert accuracy(model, batches).parts["arithmetic"] == "exact"
     with with_kernels():
         assert accuracy(model, batches).protocol == "images, on the CPU kernels"
+
+
+def test_how_far_the_kernels_are_from_the_exact_answers(model: nn.Module) -> None:
+    plain = tiny_llama()
+    with compared() as found:
+        perplexity(model, TEXT, "windows:32")
+        perplexity(plain, TEXT, "windows:32")
+    assert set(found) == {id(model)} and 0 < found[id(model)] < 1e-3
+    with compared() as found, with_kernels():
+        perplexity(model, TEXT, "windows:32")
+    assert not found

@@ -11,10 +11,12 @@ from contextlib import contextmanager, nullcontext
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from fewbits.layers import QuantizedLinear
 from fewbits.measure.running import ask, dtype_name
 from fewbits.runtime import cpu
 
 _kernels = False
+_compared: dict[int, float] | None = None
 
 
 @contextmanager
@@ -42,8 +44,33 @@ def answers_of(models: Sequence[nn.Module], inputs: Shaped[Tensor, "b ..."]) -> 
     """The logits of a model and of those that it is held against."""
     with nullcontext() if _kernels else cpu.enabled(False):
         first = ask(models[0], inputs)
+    if _compared is not None and not _kernels:
+        _compare(_compared, models[0], inputs, first)
     with cpu.enabled(False):
         return [first, *(ask(model, inputs) for model in models[1:])]
+
+
+@contextmanager
+def compared() -> Iterator[dict[int, float]]:
+    """Within: how far a quantized model's answers on the CPU kernels are from its exact ones.
+
+    Yields a dictionary from `id(model)` to KL(exact || kernels) in nats, of the first input of the first batch that the model
+    is asked. It is filled while models are measured in the exact arithmetic.
+    """
+    global _compared
+    before, _compared = _compared, {}
+    try:
+        yield _compared
+    finally:
+        _compared = before
+
+
+def _compare(found: dict[int, float], model: nn.Module, inputs: Tensor, exact: Tensor) -> None:
+    if id(model) in found or not cpu.running() or not any(isinstance(m, QuantizedLinear) for m in model.modules()):
+        return
+    want = exact[:1].float().log_softmax(-1)
+    got = ask(model, inputs[:1]).float().log_softmax(-1)
+    found[id(model)] = (want.exp() * (want - got)).sum(-1).mean().item()
 
 
 def _takes_part() -> bool:
