@@ -81,3 +81,12 @@ def test_many_layers_do_not_hang(tmp_path: Path, way: str, layers: int) -> None:
     with pytest.raises(FewbitsError, match=r"num_hidden_layers is|config\.json describes a model of more than"):
         ways.get(way, transformers.AutoModelForCausalLM.from_pretrained)(folder)
     assert time.perf_counter() - begun < 10
+
+
+@pytest.mark.parametrize("value", ["a", 0.5, True, [[1]], {"a": 1}, 2**40])
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_special_tokens_that_are_none(tmp_path: Path, file: str, value: Any) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / file).write_text(json.dumps({"eos_token_id": value}))
+    with pytest.raises(FewbitsError, match=rf"{file}: eos_token_id is"):
+        configs.read_config(tmp_path)

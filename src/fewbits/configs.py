@@ -11,9 +11,10 @@ from typing import Any
 
 from fewbits.errors import FewbitsError, shown
 from fewbits.files import check_folder, read_object
-from fewbits.shards import INDEX, SINGLE
+from fewbits.shards import INDEX, SINGLE, present
 
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 MOST_LAYERS = 2048  # the deepest published models have 1,000
 MOST_LABELS = 2**20
 MOST_SIZE = 2**26  # of a width, a vocabulary, positions; the largest are 2^24
@@ -42,8 +43,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         _check_types(config)
         check_sizes(config)
         check_references(config)
+        _check_tokens(config)
+        if present(path := folder / GENERATION):
+            _check_tokens(read_object(path))
     except FewbitsError as error:
-        raise FewbitsError(f"{path}: {error}") from None
+        text = str(error)
+        raise FewbitsError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     return config
 
 
@@ -89,6 +94,15 @@ def check_references(config: Mapping[Any, Any]) -> None:
 def _is_marker(value: Any) -> bool:
     """Whether it is the sentence for readers without fewbits (see storage/marker.py), which is taken out."""
     return isinstance(value, str) and value.startswith("this model was quantized by fewbits:")
+
+
+def _check_tokens(settings: Mapping[str, Any]) -> None:
+    """Raise FewbitsError for special tokens that are no whole numbers, nor lists of them."""
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = settings.get(key)
+        tokens = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(token, int) and not isinstance(token, bool) and abs(token) < 2**31 for token in tokens):
+            raise FewbitsError(f"{key} is {shown(value)}, not the number of a token: was the file changed?")
 
 
 def _check_types(config: Mapping[Any, Any]) -> None:

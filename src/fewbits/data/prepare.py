@@ -6,7 +6,6 @@ CPU. Crops are those of transformers (offsets rounded down) or of torchvision, w
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from fewbits.data.names import one_line
-from fewbits.errors import FewbitsError, shown
+from fewbits.data.plausible import check_numbers
+from fewbits.errors import FewbitsError
 
-MOST_PIXELS = 2**14  # of an edge
 RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # by Pillow's numbers
 HALF_EVEN = "half_even"  # value of the setting `crop_rounding`, which only fewbits writes and reads
 # Settings that change no pixel here, or are of use to other code only.
@@ -156,11 +155,7 @@ def preparation_from(settings: Mapping[str, Any]) -> Preparation:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # a value of another type
         raise FewbitsError(f"the image processor's settings cannot be used: {one_line(error)}: see its config") from error
-    for edge in (made.shortest, *(made.size or ()), *(made.crop or ())):
-        if edge is not None and not 1 <= edge <= MOST_PIXELS:
-            raise FewbitsError(f"the image processor makes images of {shown(edge)} pixels: 1 to {MOST_PIXELS} are possible")
-    if not all(isfinite(value) for value in (made.scale, *made.mean, *made.std)) or 0 in made.std:
-        raise FewbitsError(f"the image processor's mean {shown(made.mean)} or std {shown(made.std)} makes no sense")
+    check_numbers(made)
     return made
 
 

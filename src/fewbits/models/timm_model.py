@@ -22,6 +22,7 @@ from fewbits.models.options import Options
 from fewbits.models.quiet import quietly
 from fewbits.models.weights import SINGLE, check_weights
 from fewbits.shards import present
+from fewbits.storage.headers import Stored
 
 _BICUBIC = 3
 _RESAMPLE = {name: number for number, name in RESAMPLING.items()}  # Pillow's numbers
@@ -61,6 +62,7 @@ def load_folder(folder: Path, config: Mapping[str, Any], options: Options, *, ca
     _check_name(timm, what)
     extra = {**(config.get("model_args") or {}), "pretrained_cfg": own_cfg(config)}
     extra.setdefault("num_classes", config.get("num_classes"))
+    found: Mapping[str, Stored] = {}
     if options.weights:
         found = check_weights(folder)
         if not present(folder / SINGLE):
@@ -74,7 +76,30 @@ def load_folder(folder: Path, config: Mapping[str, Any], options: Options, *, ca
             "pretrained": True,
             "pretrained_cfg_overlay": {"file": str(folder / SINGLE), "num_classes": extra["num_classes"]},
         }
-    return _create(timm, config["architecture"], options, extra)
+    model = _create(timm, config["architecture"], options, extra)
+    if options.weights and options.classes is None:
+        _check_taken(model, found, called)
+    return model
+
+
+def _check_taken(model: nn.Module, found: Mapping[str, Stored], called: str) -> None:
+    """Raise FewbitsError for weights that timm resized, or left out with the classifier, since config.json says otherwise."""
+    state = model.state_dict()
+    classifiers = {f"{name}.{part}" for name in _classifiers(model) for part in ("weight", "bias")}
+    for name, one in found.items():
+        if name in state and tuple(state[name].shape) != one.shape:
+            raise FewbitsError(
+                f"{called}: {shown(name)} is stored as {list(one.shape)}, by config.json it is {list(state[name].shape)}:"
+                " do they go together?"
+            )
+        if name in classifiers - state.keys():
+            raise FewbitsError(f"{called}: has a classifier, {shown(name)}, but none by config.json: do they go together?")
+
+
+def _classifiers(model: nn.Module) -> tuple[str, ...]:
+    named = (getattr(model, "pretrained_cfg", None) or {}).get("classifier")
+    names = named if isinstance(named, list | tuple) else (named,)
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def own_cfg(config: Mapping[str, Any]) -> dict[str, Any]:
