@@ -48,7 +48,13 @@ def class_of(folder: Path, config: dict[str, Any], name: str) -> type | None:
     """
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-    for reference in (config.get(AUTO_MAP) or {}).values():
+    references = config.get(AUTO_MAP) or {}
+    own = references.get("AutoConfig")
+    if (
+        isinstance(own, str) and (folder / _file(own)).is_file()
+    ):  # first: transformers 5.0 copies only what each file imports itself
+        get_class_from_dynamic_module(own, str(folder), trust_remote_code=True)
+    for reference in references.values():
         if isinstance(reference, str) and reference.rpartition(".")[2] == name and (folder / _file(reference)).is_file():
             return get_class_from_dynamic_module(reference, str(folder), trust_remote_code=True)
     return None
