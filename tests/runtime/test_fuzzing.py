@@ -49,9 +49,11 @@ def test_the_sanitizers_find_nothing_in_random_calls(flag: str, tmp_path: Path) 
     problem = hatch_build.build(out, ("-O1", "-g1", f"-fsanitize={flag}", "-fno-sanitize-recover=all", "-DFEWBITS_SANITIZE"))
     if problem is not None:
         pytest.skip(problem)
-    name = {"address": "libasan.so", "undefined": "libubsan.so"}[flag]
-    found = subprocess.run(
-        [hatch_build.find_compiler() or "c++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
-    )
-    options = {"LD_PRELOAD": found.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
+    compiler = hatch_build.find_compiler() or "c++"
+    names = {"address": "libasan.so", "undefined": "libubsan.so"}[flag], "libstdc++.so.6"  # whose exceptions are watched too
+    found = [
+        subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+        for name in names
+    ]
+    options = {"LD_PRELOAD": " ".join(found), "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
     fuzz(300 * MORE, "--library", str(out), "--widths", "3,4,8", environment=options)
