@@ -1,6 +1,7 @@
 """Pixels of image files of every mode."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -134,6 +135,20 @@ def test_truncated_and_damaged_files(tmp_path: Path, kind: str) -> None:
             refused += 1
             assert str(error).startswith(str(path)) and "\n" not in str(error), error
     assert refused > 10
+
+
+def test_no_program_is_started_for_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (programs := tmp_path / "bin").mkdir()
+    ran = tmp_path / "ran"
+    (programs / "gs").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # looked for once
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) run\n")
+    with pytest.raises(FewbitsError, match=r"a\.png: cannot be read as an image"):
+        read_pixels(path)
+    assert not ran.exists()
 
 
 def test_other_channels(tmp_path: Path) -> None:

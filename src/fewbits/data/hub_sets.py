@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fewbits.data.hub import snapshot
+from fewbits.data.pixels import FORMATS
 from fewbits.errors import FewbitsError
 
 WIKITEXT = "Salesforce/wikitext"
@@ -61,7 +62,7 @@ def _table(folder: Path, pattern: str) -> Any:
 def _decoded(data: bytes) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return np.asarray(image.convert("RGB"))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fewbits.errors import FewbitsError
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others may start a program: EPS is run by Ghostscript
 _MODES = {1: "L", 3: "RGB"}
 
 
@@ -35,7 +36,7 @@ def read_pixels(path: Path, channels: int = 3) -> UInt8[Tensor, "h w c"]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are checked here, and of metadata
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 _check_size(path, image)
                 pixels = _pixels(path, image, channels)
     except Image.DecompressionBombError as error:
