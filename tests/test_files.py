@@ -5,12 +5,26 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fewbits.data.npz import read_npz
+from fewbits.data.text import read
 from fewbits.errors import FewbitsError
-from fewbits.files import DEEPEST, check_file, check_folder, check_inside, check_link, read_json, read_object, read_text
+from fewbits.files import (
+    DEEPEST,
+    check_file,
+    check_folder,
+    check_inside,
+    check_link,
+    open_regular,
+    read_json,
+    read_object,
+    read_text,
+)
+from fewbits.search.asked import store_of
 
 
 @pytest.fixture
@@ -54,10 +68,21 @@ def test_what_is_no_file(file: Path, kind: str, said: str, monkeypatch: pytest.M
             check_folder(file.parent)
 
 
+@pytest.mark.parametrize("reading", [open_regular, lambda path: read(str(path)), read_npz, lambda path: store_of([path], {})])
+def test_data_from_no_regular_file(tmp_path: Path, reading: Callable[[Path], object]) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path, said in ((fifo, "is a FIFO, not a file"), (Path("/dev/zero"), "is a device, not a file")):
+        with pytest.raises(FewbitsError, match=said):  # the one would block, the other has no end
+            reading(path)
+
+
 def test_a_name_that_is_too_long_or_no_name(tmp_path: Path) -> None:
     for name in ("x" * 300, "a\0b"):
         with pytest.raises(FewbitsError, match="cannot be read"):
             check_file(tmp_path / name)
+        with pytest.raises(FewbitsError):
+            read(str(tmp_path / name))
 
 
 DROPPED = """

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from fewbits.errors import FewbitsError, shown
 
@@ -43,6 +43,27 @@ def check_file(path: Path) -> os.stat_result:
     if not os.access(path, os.R_OK):
         raise FewbitsError(f"{path}: cannot be read: permission denied: check its mode and owner (chmod u+r)")
     return found
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file of the user's, such as a text, to read its bytes; the caller closes it.
+
+    A FIFO would block, and a device such as /dev/zero has no end.
+
+    Raises:
+        FewbitsError: It is no regular file, or its name cannot be one.
+        OSError: It is missing or may not be opened.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except ValueError as error:  # a NUL in the name
+        raise FewbitsError(f"{shown(str(path))}: cannot be read: {error}") from None
+    mode = stat.S_IFMT(os.fstat(handle).st_mode)
+    if mode != stat.S_IFREG:
+        os.close(handle)
+        kind = _KINDS.get(mode, "a folder")
+        raise FewbitsError(f"{path}: is {kind}, not a file" + (": write it to a file first" if kind != "a folder" else ""))
+    return os.fdopen(handle, "rb")
 
 
 def check_folder(folder: Path) -> None:

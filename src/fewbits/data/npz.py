@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fewbits.data.names import did_you_mean, near, near_paths, one_line
 from fewbits.errors import FewbitsError
+from fewbits.files import open_regular
 
 BUILT_IN = ("demo", "cifar100")
 
@@ -20,7 +21,7 @@ def read_npz(path: Path) -> tuple[UInt8[Tensor, "n h w c"], Int[Tensor, " n"]]:
         FewbitsError: A file that is missing or no .npz, arrays of other types or shapes, or of different lengths.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             images, labels = _arrays(path, file)
     except FileNotFoundError:
         meant = near(str(path), BUILT_IN) or near_paths(path, folders=False) or near_paths(path, folders=True)

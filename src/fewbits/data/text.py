@@ -14,6 +14,7 @@ from fewbits.data.decode import decode_text, universal_newlines
 from fewbits.data.names import did_you_mean, near, near_paths
 from fewbits.data.prefix import first_tokens
 from fewbits.errors import FewbitsError
+from fewbits.files import open_regular
 
 BUILT_IN = ("demo", "wikitext2")
 
@@ -107,7 +108,8 @@ def read(name: str) -> tuple[str, str]:
 
 def _read_file(path: Path) -> str:
     try:
-        text = decode_text(path.read_bytes(), str(path))
+        with open_regular(path) as file:
+            text = decode_text(file.read(), str(path))
     except FileNotFoundError:
         meant = near(str(path), BUILT_IN) or near_paths(path, folders=False)
         raise FewbitsError(f"{path}: no such file{did_you_mean(meant)} (a text is a file, {' or '.join(BUILT_IN)})") from None

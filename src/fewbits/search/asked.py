@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fewbits import machine
+from fewbits.files import open_regular
 from fewbits.plan import Rule
 from fewbits.scheme import KEEP, parse_target
 from fewbits.search.code import code_digest
@@ -48,10 +49,15 @@ def _stamps(files: list[Path]) -> list[tuple[object, ...]]:
         stat = path.stat()
         if stat.st_size <= min(LARGE, left):
             left -= stat.st_size
-            found.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
+            found.append((str(path), hashlib.sha256(_bytes(path)).hexdigest()))
         else:
             found.append((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
     return found
+
+
+def _bytes(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
 
 
 def _all(files: list[Path]) -> Iterator[Path]:
