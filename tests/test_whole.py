@@ -92,6 +92,15 @@ def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
     assert str(error.value).isprintable()
 
 
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_no_device_is_replaced(kind: str, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    place.symlink_to("/dev/null") if kind == "link" else os.mkfifo(place)
+    with pytest.raises(FewbitsError, match="is a device, FIFO or socket"):
+        write_whole(place, "new")
+    assert [each.name for each in tmp_path.iterdir()] == ["out"] and not place.is_file()
+
+
 def test_the_longest_names_that_files_can_have(tmp_path: Path) -> None:
     for name in ("x" * 255, "é" * 127):
         write_whole(tmp_path / name, "new")

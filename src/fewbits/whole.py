@@ -20,14 +20,24 @@ def write_whole(path: Path, text: str) -> None:
         text: Its content; lone surrogates, which UTF-8 cannot encode, become U+FFFD.
 
     Raises:
-        FewbitsError: It cannot be written (a full disk, no permission, a name that is too long). What was there stays.
+        FewbitsError: It cannot be written (a full disk, no permission, a name that is too long), or it is no regular
+            file. What was there stays.
     """
     try:
+        check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, well_formed(text).encode())
+    except FewbitsError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise FewbitsError(f"{path}: cannot be written: {reason}; what was there before is unchanged") from None
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise FewbitsError for a device, FIFO or socket: renaming a file over /dev/null would remove it for all programs."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FewbitsError(f"{path}: is a device, FIFO or socket: give the name of a file")
 
 
 def remove_strays(folders: Iterable[Path]) -> None:

@@ -14,6 +14,7 @@ def test_a_layer_of_the_demo(fewbits: Runner, tmp_path: Path) -> None:
     ended = fewbits("inspect", "demo", "*.3.*q_proj", "rtn:uint3g64", "-o", path, "--json")
     assert ended.code == 0, ended
     assert all(part in ended.out for part in (LAYER, "kurtosis", "most wrong", "byte 0", "█", "┴", f"page: {path}"))
+    assert "\\[" not in ended.out
     told = ended.document["layer"]
     assert (
         told["name"] == LAYER and told["stored"]["bits_per_weight"] == 3.5 and told["stored"]["nbytes"] == 65536 * 3 // 8 + 4096

@@ -35,7 +35,10 @@ def command(
     from fewbits.errors import FewbitsError
     from fewbits.inspect.look import inspect_layer
     from fewbits.report import layer as page
+    from fewbits.whole import check_replaceable
 
+    if output is not None:
+        check_replaceable(output)
     if output is not None and output.exists() and (output.is_dir() or not force):
         way = "give the name of a file" if output.is_dir() else "--force replaces it"
         raise FewbitsError(f"{output}: is there already: {way}")

@@ -77,7 +77,7 @@ def _ticked(view: LayerView) -> str:
 def _wrong(view: LayerView) -> Any:
     rows = [
         [
-            f"[{w.row}, {w.col}]".replace("[", "\\["),
+            f"[{w.row}, {w.col}]",
             plain(w.weight, 5),
             plain(w.becomes, 5),
             plain(w.error, 5),
