@@ -41,6 +41,13 @@ def test_an_unknown_key_is_named_with_what_is_allowed_and_meant() -> None:
         read("a: 1\nmesures: 2").mapping(("a", "measures"))
 
 
+def test_a_place_is_named_once() -> None:
+    value = read("a: [1]\n").mapping()["a"]
+    with pytest.raises(FewbitsError) as refused:
+        value.checked(value.text)
+    assert str(refused.value).count("s.yaml") == 1
+
+
 def test_the_wrong_kind_of_value_is_named() -> None:
     top = read("a: [1]\nb: yes\nc: x\n").mapping()
     for call, part in [

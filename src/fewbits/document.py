@@ -30,7 +30,8 @@ class Value:
 
     def fail(self, problem: object) -> NoReturn:
         """Raise FewbitsError that names the file, the line and the key."""
-        raise FewbitsError(f"{place(self.file, self.line)}{f', {self.key!r}' if self.key else ''}: {problem}") from None
+        here = f"{place(self.file, self.line)}{f', {self.key!r}' if self.key else ''}: "
+        raise FewbitsError(here + str(problem).removeprefix(here)) from None
 
     def mapping(self, allowed: Sequence[str] = (), what: str = "") -> "dict[str, Value]":
         """The values by key. Fails for what is no mapping, and for a key that is not allowed; `allowed` empty allows all."""

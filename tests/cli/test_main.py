@@ -21,6 +21,11 @@ def test_every_command_has_examples(fewbits: Runner) -> None:
         assert f"fewbits {command} demo" in fewbits(command, "--help").out
 
 
+def test_help_shows_brackets(fewbits: Runner) -> None:
+    for command in ("tune", "sensitivity"):
+        assert "'*.self_attn.[qkv]_proj'" in fewbits(command, "--help").out  # [qkv] is no markup
+
+
 def test_help_imports_nothing_heavy_and_is_quick() -> None:
     code = "import sys, fewbits.cli.main; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -41,7 +41,7 @@ together_option = Annotated[
         "--together",
         metavar="GLOB",
         rich_help_panel=_SEARCH,
-        help="Layers of one block that take one scheme, such as '*.self_attn.[qkv]_proj'; repeatable.",
+        help="Layers of one block that take one scheme, such as '*.self_attn.\\[qkv]_proj'; repeatable.",
     ),
 ]
 samples_option = Annotated[

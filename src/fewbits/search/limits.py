@@ -83,6 +83,8 @@ def parse_limit(text: str) -> Limit:
     if not isfinite(float(number)):
         raise FewbitsError(f"limit '{text}': {number:.40} is no finite number")
     value, base = _value(text, name, sign, float(number), unit)
+    if not isfinite(value):
+        raise FewbitsError(f"limit '{text}': {number:.40} {unit} is too large a number")
     _check_possible(text, name, value, base)
     return Limit(measure=name, value=value, base=base, text=f"{name}{sense}{sign}{number}{unit}")
 
@@ -141,5 +143,7 @@ def _check_possible(text: str, name: str, value: float, base: Base) -> None:
     if SENSE[name] == "<=" and (value <= 0 or value < least):
         least_said = f"at least {least}" if least else "above 0"
         raise FewbitsError(f"limit '{text}': no plan keeps it: {name} is {least_said}")
+    if name in SHARES and base == "absolute" and value > 1:
+        raise FewbitsError(f"limit '{text}': no plan keeps it: {name} is at most 100%")
     if SENSE[name] == ">=" and value <= 0:
         raise FewbitsError(f"limit '{text}': every plan keeps it: give a bound above 0")
