@@ -26,7 +26,8 @@ static bool right(int bits, int block, int group, int64_t m, bool tiled, bool on
     a.tiled = tiled, a.rows = tiled ? (m + 15) / 16 * 16 : m, a.stride = padded, a.blocks = padded / block, a.groups = padded / group;
     std::vector<int8_t> codes(a.rows * a.stride, -128);  // no code is -128
     std::vector<float> steps(a.rows * a.blocks, -1), sums(a.rows * a.groups, 1e9f);
-    a.codes = codes.data(), a.steps = steps.data(), a.sums = sums.data();
+    std::vector<uint8_t> hazards(a.rows);
+    a.codes = codes.data(), a.steps = steps.data(), a.sums = sums.data(), a.hazards = hazards.data();
     for (int64_t row = 0; row < m; ++row) fewbits::prepare<V>(w, p, a, row);
     for (int64_t row = 0; row < m; ++row) {
         for (int g = 0; g < a.groups; ++g) {

@@ -185,8 +185,11 @@ for bad in (torch.tensor(1.0), torch.randn(3, 65), torch.randn(0, 0)):
 model, x = fewbits.quantize(nn.Sequential(nn.Linear(64, 64)), "uint4g32"), torch.randn(2, 64)
 y = model(x)
 program = torch.export.export(model, (x,))
-torch.export.save(program, "PATH")
-assert torch.equal(torch.export.load("PATH").module()(x), y)
+try:  # before 2.13 torch saved no tensors of two types that share memory, as packed codes and their scales do
+    torch.export.save(program, "PATH")
+    assert torch.equal(torch.export.load("PATH").module()(x), y)
+except RuntimeError as error:
+    assert "as different types" in str(error) and torch.__version__ < "2.13", error
 node = next(n for n in program.graph.nodes if "cpu_linear" in str(n.target))
 node.args = (*node.args[:6], 1 << 20, *node.args[7:])  # rows that the weight does not have
 program.graph_module.recompile()

@@ -15,6 +15,7 @@ NEUTRAL = frozenset({
     "tie_word_embeddings", "attention_dropout", "hidden_dropout", "residual_dropout", "embedding_dropout", "resid_pdrop",
     "embd_pdrop", "attn_pdrop", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels",
     "summary_first_dropout", "n_ctx", "prefix", "ignore_keys_at_rope_validation",
+    "base_model_tp_plan", "base_model_pp_plan", "base_model_ep_plan",
 })  # fmt: skip
 # Their effect is read from the modules, or structure.py checks them.
 READ = frozenset({
