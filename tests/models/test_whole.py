@@ -1,5 +1,6 @@
 """Checkpoints that are not the whole float model that they look like: adapters, quantized weights, missing and leftover tensors."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 
 import fewbits
 from fewbits import FewbitsConfig, FewbitsError
@@ -15,6 +21,7 @@ from fewbits.models import load, shapes
 from fewbits.models.quiet import quietly
 from fewbits.models.weights import SINGLE
 from tests.models.folders import edit, saved, tiny_llama
+from tests.tiny import mobilenet
 
 NAME = "model.layers.1.mlp.up_proj.weight"
 
@@ -61,8 +68,53 @@ def test_a_float_parameter_under_another_name_that_is_stored_as_integers(folder:
         model = tiny_llama(attention_bias=True)
         model.save_pretrained(folder)
     change(folder, model__layers__0__self_attn__q_proj__bias=torch.ones(32, dtype=torch.int8))
-    with pytest.raises(FewbitsError, match=r"q_proj\.bias is stored as I8, but the model's is a float"):
+    with pytest.raises(FewbitsError, match=r"q_proj\.bias' is stored as I8, but the model's is a float"):
         load(folder)
+
+
+def test_a_folder_that_may_not_be_searched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = fewbits.save(fewbits.quantize(load(folder).model, "rtn:int8"), folder.with_name("out"))
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)  # a mode of 000 would not stop root
+    for use, place in ((load, folder), (fewbits.load, out), (on_the_fly, folder)):
+        with pytest.raises(FewbitsError, match=rf"^{place}: cannot be read: Permission denied"):
+            use(place)
+
+
+@pytest.mark.parametrize("last", ["lora_A.weight", "lora_B.default.weight", "base_layer.bias", "lora_magnitude_vector"])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_adapter_among_the_weights(folder: Path, way: str, last: str) -> None:
+    change(folder, **{f"model__layers__0__mlp__up_proj__{last.replace('.', '__')}": torch.ones(4)})
+    with pytest.raises(FewbitsError, match=f"up_proj.{last}' of an adapter, which would be left out: merge it"):
+        WAYS[way](folder)
+
+
+@pytest.mark.parametrize("way", ["load", "on the fly"])
+def test_a_float_buffer_that_is_stored_as_integers(tmp_path: Path, way: str) -> None:
+    folder, model = tmp_path / "mobilenet", mobilenet()
+    assert isinstance(model, PreTrainedModel)
+    with quietly():
+        model.save_pretrained(folder)
+    name = next(name for name in load_file(folder / SINGLE) if name.endswith("running_mean"))
+    change(folder, **{name.replace(".", "__"): load_file(folder / SINGLE)[name].to(torch.int8)})
+    with quietly(), pytest.raises(FewbitsError, match=r"running_mean' is stored as I8, but the model's is a float"):
+        if way == "load":
+            load(folder)
+        else:
+            AutoModelForImageClassification.from_pretrained(folder, quantization_config=FewbitsConfig("rtn:int8"))
+
+
+def test_a_timm_parameter_that_is_stored_as_integers(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    from timm.models import save_for_hf
+
+    save_for_hf(timm.create_model("resnet10t", num_classes=3), str(tmp_path), safe_serialization=True)
+    change(tmp_path, bn1__running_var=load_file(tmp_path / SINGLE)["bn1.running_var"].to(torch.int8))
+    with pytest.raises(FewbitsError, match=r"'bn1\.running_var' is stored as I8, but the model's is a float"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -70,6 +70,31 @@ def test_operator_is_well_formed(model: nn.Module) -> None:
         torch.library.opcheck(torch.ops.fewbits.cpu_linear.default, arguments)
 
 
+NONE = """
+import torch
+import fewbits.runtime.cpu
+from fewbits.errors import FewbitsError
+
+some = torch.zeros(3)
+for tensors in ((None, some, some), (some, None, some), (some, some, None)):
+    try:
+        torch.ops.fewbits.cpu_linear(*tensors, None, None, "int8", 3, 3, False)
+    except FewbitsError as error:
+        print(error)
+try:
+    torch.ops.fewbits.cpu_rows([some], None, "int8", [3, 3])
+except FewbitsError as error:
+    print(error)
+"""
+
+
+def test_a_tensor_that_is_none() -> None:
+    """In a process of its own: here beartype refuses it before the operator does."""
+    done = subprocess.run([sys.executable, "-c", NONE], capture_output=True, text=True, check=False)
+    told = [f"torch.ops.fewbits: {name} is None: a tensor is needed" for name in ("x", "codes", "scale", "ids")]
+    assert done.stdout.splitlines() == told, done.stderr[-3000:]
+
+
 GRAPHS = """
 import torch
 from torch import nn

@@ -20,7 +20,7 @@ from fewbits.models.boundary import library
 from fewbits.models.bounded import Bound, bounded
 from fewbits.models.options import Options
 from fewbits.models.quiet import quietly
-from fewbits.models.weights import SINGLE, check_weights
+from fewbits.models.weights import SINGLE, check_floats, check_weights
 from fewbits.shards import present
 from fewbits.storage.headers import Stored
 
@@ -71,7 +71,8 @@ def load_folder(folder: Path, config: Mapping[str, Any], options: Options, *, ca
             )
         bound = Bound.of_files(len(found), (folder / SINGLE).stat().st_size)
         with bounded(bound):
-            _create(timm, config["architecture"], replace(options, weights=False), dict(extra))
+            empty = _create(timm, config["architecture"], replace(options, weights=False), dict(extra))
+        check_floats(called, empty, found)
         extra |= {
             "pretrained": True,
             "pretrained_cfg_overlay": {"file": str(folder / SINGLE), "num_classes": extra["num_classes"]},

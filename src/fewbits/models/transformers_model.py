@@ -16,8 +16,7 @@ from fewbits.models.configuration import check_code, check_original, task_of
 from fewbits.models.loaded import Task
 from fewbits.models.options import Options
 from fewbits.models.quiet import quietly, transformers
-from fewbits.models.weights import FLOATS, bound_of, check_leftovers, check_weights
-from fewbits.storage.headers import Stored
+from fewbits.models.weights import bound_of, check_floats, check_leftovers, check_weights
 
 _SHOWN = 3  # names of keys in a message
 _log = logging.getLogger("fewbits")
@@ -47,7 +46,7 @@ def load(folder: Path, config: Mapping[str, Any], options: Options, *, called: s
         with _said_of(called), bounded(bound):
             model, report = _filled(auto, folder, settings, options, called)
     _check_report(report, called)
-    _check_integers(model, found, called)
+    check_floats(called, model, found)
     return model.to(options.device), task
 
 
@@ -107,17 +106,6 @@ def _check_report(report: Mapping[str, Any], called: str) -> None:
     check_leftovers(called, unused)
     if unused:
         _log.warning("%s: warning: the model has no place for %s, which the checkpoint holds", called, _some(unused))
-
-
-def _check_integers(model: nn.Module, found: Mapping[str, Stored], called: str) -> None:
-    """Raise FewbitsError if a float parameter was filled from a tensor of another dtype: that drops its scales."""
-    floats = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.is_floating_point()}
-    prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    for name, one in found.items():
-        if one.kind not in FLOATS and floats & {name, prefix + name, name.removeprefix(prefix)}:
-            raise FewbitsError(
-                f"{called}: tensor {name} is stored as {one.kind}, but the model's is a float: start from the original model"
-            )
 
 
 def _some(names: list[str]) -> str:

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fewbits.errors import FewbitsError, shown
-from fewbits.files import check_file
+from fewbits.files import check_file, reason
 from fewbits.models.bounded import UNSEEN, Bound
 from fewbits.shards import INDEX, SINGLE, present, shards_of
 from fewbits.storage.headers import Stored, stored
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
@@ -19,6 +23,16 @@ _OF_QUANTIZED = frozenset({
     "input_scale", "output_scale", "activation_scale", "qweight", "qzeros", "scales", "g_idx", "SCB", "CB", "absmax", "quant_map",
     "nested_absmax", "nested_quant_map", "bitsandbytes__nf4", "bitsandbytes__fp4", "W_q", "codes", "scale_codes", "scale_steps",
 })  # fmt: skip  # last parts of the names of what belongs to a quantized weight
+_OF_ADAPTERS = (
+    "lora_",
+    "base_layer",
+    "modules_to_save",
+    "vera_lambda_",
+    "hada_w",
+    "lokr_w",
+    "oft_r",
+    "ia3_l",
+)  # starts of parts of names
 OTHERS = ("*.gguf", "*.msgpack", "*.h5", "*.onnx")
 
 
@@ -48,19 +62,39 @@ def check_dtypes(found: Mapping[str, Stored]) -> None:
             )
 
 
-def check_no_adapter(folder: Path) -> None:
-    """Raise FewbitsError for a folder with an adapter, which would be left out or be loaded in half."""
-    for name in ADAPTERS:
-        if (folder / name).exists():
+def check_floats(called: str, model: "nn.Module", found: Mapping[str, Stored]) -> None:
+    """Raise FewbitsError if a float of the model is filled from a tensor of another dtype, which drops its scales."""
+    tensors = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    floats = {name for name, tensor in tensors if tensor.is_floating_point()}
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    for name, one in found.items():
+        if one.kind not in FLOATS and floats & {name, prefix + name, name.removeprefix(prefix)}:
             raise FewbitsError(
-                f"{folder / name}: is an adapter: merge it into its base model first (peft: merge_and_unload, save_pretrained),"
-                " or move it elsewhere to use the model without it"
+                f"{called}: tensor {shown(name)} is stored as {one.kind}, but the model's is a float: start from the original model"
             )
 
 
+def check_no_adapter(folder: Path) -> None:
+    """Raise FewbitsError for a folder with an adapter, which would be left out or be loaded in half."""
+    try:
+        found = [name for name in ADAPTERS if (folder / name).exists()]
+    except OSError as error:  # no permission to look into the folder
+        raise FewbitsError(f"{folder}: cannot be read: {reason(error)}") from None
+    if found:
+        raise FewbitsError(
+            f"{folder / found[0]}: is an adapter: merge it into its base model first (peft: merge_and_unload, save_pretrained),"
+            " or move it elsewhere to use the model without it"
+        )
+
+
 def check_leftovers(called: str, unused: Iterable[str]) -> None:
-    """Raise FewbitsError if tensors that a float model has no place for belong to a quantized one."""
+    """Raise FewbitsError if tensors that a float model has no place for belong to a quantized one, or to an adapter."""
     for name in unused:
+        if any(part.startswith(_OF_ADAPTERS) for part in name.split(".")):
+            raise FewbitsError(
+                f"{called}: its weights hold {shown(name)} of an adapter, which would be left out: merge it into its base model"
+                " first (peft: merge_and_unload, save_pretrained)"
+            )
         if name.rpartition(".")[2] in _OF_QUANTIZED:
             raise FewbitsError(
                 f"{called}: its weights hold {shown(name)} of a quantized model, but config.json has no quantization_config:"

@@ -20,7 +20,7 @@ from fewbits import configs
 from fewbits.apply import plan_of, quantize, rebuild
 from fewbits.errors import FewbitsError, shown
 from fewbits.layers import QuantizedLayer
-from fewbits.models.weights import check_dtypes, check_leftovers, check_no_adapter
+from fewbits.models.weights import check_dtypes, check_floats, check_leftovers, check_no_adapter
 from fewbits.plan import OnMisfit, Plan, PlanLike
 from fewbits.scheme import Scheme
 from fewbits.storage import contents, dtypes, headers, marker, naming, planned, tensors
@@ -120,7 +120,9 @@ class FewbitsQuantizer(HfQuantizer):
             found = headers.stored(paths, same_twice=True)
             check_dtypes(found)
             state = model.state_dict()
-            check_leftovers(str(name_or_path(model)), found.keys() - state.keys())
+            called = str(name_or_path(model))
+            check_floats(called, model, found)
+            check_leftovers(called, found.keys() - state.keys())
             for name in found.keys() & state.keys():
                 if found[name].shape != tuple(state[name].shape):
                     raise _lacks(model, name)

@@ -27,6 +27,7 @@ def check_product(
     cols: int,
 ) -> None:
     """Check the arguments of `fewbits::cpu_linear` against each other. Raises FewbitsError."""
+    check_given(x=x, codes=codes, scale=scale)
     if not (0 < rows < _MOST and 0 < cols < _MOST and rows * cols < _NUMBERS):
         _fail(f"a weight of {rows} x {cols}", "rows and cols are positive and below 2**31")
     if not fits(format, (rows, cols)):
@@ -43,6 +44,13 @@ def check_product(
         _check_scales("zero", zero, of_zero, (tiles, groups, TILE))
 
 
+def check_given(**tensors: Tensor | None) -> None:
+    """Raise FewbitsError for a tensor that is None: PyTorch passes that to an operator whose schema excludes it."""
+    for name, tensor in tensors.items():
+        if tensor is None:
+            _fail(f"{name} is None", "a tensor is needed")
+
+
 def check_storage(**tensors: Tensor | None) -> None:
     """Raise FewbitsError if the memory of a tensor was given up or made smaller, or has another sign than it says."""
     for name, tensor in tensors.items():
@@ -55,6 +63,7 @@ def check_storage(**tensors: Tensor | None) -> None:
 
 def check_ids(ids: Tensor) -> None:
     """Check the row numbers of a lookup. Raises FewbitsError."""
+    check_given(ids=ids)
     if ids.dim() != 1 or ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool:
         _fail(f"ids of shape {tuple(ids.shape)} and {ids.dtype}", "a row of whole numbers is needed")
 
