@@ -69,3 +69,8 @@ def test_top_p_keeps_what_reaches_it() -> None:
 def test_bad_input_is_refused(model: LlamaForCausalLM, prompt: object, settings: dict, says: str) -> None:
     with pytest.raises(FewbitsError, match=says):
         generate(model, prompt, **settings)  # type: ignore[arg-type]
+
+
+def test_the_name_of_a_model_is_no_model() -> None:
+    with pytest.raises(FewbitsError, match="'demo' is no model"):
+        generate("demo", [5], max_new_tokens=1)

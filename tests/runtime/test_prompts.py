@@ -100,6 +100,8 @@ def test_one_sequence_has_tokens_of_one_dimension(model: Any, prompt: Any, singl
         (torch.tensor([True]), "bool values"),
         (torch.zeros(1, 1, 1, dtype=torch.int64), "3 dimensions"),
         (torch.tensor(5), "0 dimensions"),
+        (torch.zeros(1, 2, dtype=torch.int64, device="meta"), "without data"),
+        (torch.ones(1, 2, dtype=torch.int64).to_sparse(), "sparse"),
         ([1.5], "1.5 is no token id"),
         ([True], "True is no token id"),
         ([5, None], "None is no token id"),

@@ -82,6 +82,10 @@ def _dynamic(model: Any) -> None:
     model.config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0}
 
 
+def _dynamic_module(model: Any) -> None:
+    model.model.rotary_emb.rope_type = "dynamic"
+
+
 def _other_norm(model: Any) -> None:
     model.model.norm = nn.LayerNorm(64)
 
@@ -94,6 +98,7 @@ def _other_norm(model: Any) -> None:
         (lambda: _llama(_softcapped), "final_logit_softcapping"),
         (lambda: _llama(_mish), "activation"),
         (lambda: _llama(_dynamic), "depends on the length"),
+        (lambda: _llama(_dynamic_module), "depends on the length"),
         (lambda: _llama(_other_norm), "differ from layer to layer"),
         (tiny.vit, "a layer also has attention|no list of layers"),
     ],

@@ -191,3 +191,14 @@ def test_a_cache_of_another_shape_is_an_error() -> None:
     for shape in ((1, 1, 4, 16), (1, 2, 9, 16), (2, 2, 4, 16)):
         with pytest.raises(fewbits.FewbitsError, match="the cache of a prompt"):
             step.load_cache([(torch.zeros(shape), torch.zeros(shape))] * 2)
+
+
+def test_a_step_that_cannot_be_made_is_left_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = cpu.decoder._turns
+
+    def broken(structure: Any, length: int) -> Any:
+        return turns(structure, length) if length < 1000 else {}["factor"]  # as a rotary embedding that grows with the length
+
+    model = llama()
+    monkeypatch.setattr(cpu.decoder, "_turns", broken)
+    assert isinstance(decoder(model), CpuDecoder) and isinstance(decoder(model, 1000), PlainDecoder)

@@ -75,6 +75,8 @@ def stream(
     burst: int = BURST,
 ) -> Iterator[Any]:
     """As `generate`, piece by piece: text for text, else tokens; a piece has up to `burst` tokens."""
+    if not hasattr(model, "parameters"):
+        raise FewbitsError(f"{shown(model)} is no model: load one first (fewbits.load, from_pretrained)")
     refuse_encoder_decoder(model)
     count = whole("max_new_tokens", max_new_tokens)
     if not 1 <= count < 2**31:

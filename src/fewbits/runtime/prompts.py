@@ -124,6 +124,8 @@ def _mapping(prompt: Mapping[str, Any]) -> tuple[Any, Tensor | None]:
 def _matrix(values: Tensor, what: str, dtypes: tuple[torch.dtype, ...] = _INTEGERS) -> Tensor:
     if values.dtype not in dtypes:
         raise FewbitsError(f"{what} has {str(values.dtype).removeprefix('torch.')} values: token ids are whole numbers")
+    if values.is_meta or values.layout != torch.strided:
+        raise FewbitsError(f"{what} is a tensor {'without data' if values.is_meta else 'that is sparse'}: make it dense")
     if values.dim() not in (1, 2):
         raise FewbitsError(f"{what} has {values.dim()} dimensions: one for a sequence, two for a batch")
     if not values.numel():

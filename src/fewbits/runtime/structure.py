@@ -18,6 +18,7 @@ from fewbits.runtime.known import UnknownStructure, failed
 __all__ = ["ACTIVATIONS", "Block", "Rows", "Structure", "UnknownStructure", "check_length", "longest", "recognise", "window_of"]
 
 ACTIVATIONS: tuple[Callable[[Tensor], Tensor], ...] = (F.silu, lambda x: F.gelu(x, approximate="tanh"), F.relu)
+_FIXED = ("default", "linear", "llama3", "yarn")  # rotary embeddings that do not depend on the length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,9 @@ def _read(model: Any) -> Structure:
     rotary = getattr(body, "rotary_emb", None)
     if (positions is None) == (rotary is None):
         raise UnknownStructure("positions are neither learned nor rotary")
+    kind = getattr(rotary, "rope_type", "default")  # of its module, which may differ from the configuration
+    if kind not in _FIXED:
+        raise UnknownStructure(f"rotary embedding of type {kind} depends on the length")
     head = model.get_output_embeddings()
     return Structure(
         embedding=model.get_input_embeddings(),
@@ -144,7 +148,7 @@ def _no_surprises(config: Any) -> None:
     rope = getattr(config, "rope_parameters", None) or {}
     if any(isinstance(value, dict) for value in rope.values()):
         raise UnknownStructure("its rotary embedding differs from layer to layer")
-    if rope.get("rope_type", "default") not in ("default", "linear", "llama3", "yarn"):
+    if rope.get("rope_type", "default") not in _FIXED:
         raise UnknownStructure(f"rotary embedding of type {rope['rope_type']} depends on the length")
     for name in ("logit_scale", "logits_scaling", "residual_multiplier", "embedding_multiplier", "final_logit_softcapping"):
         if getattr(config, name, None) not in (None, 1, 1.0):

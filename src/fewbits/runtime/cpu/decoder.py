@@ -20,6 +20,7 @@ from fewbits.runtime.cpu.linear import exact_activations, exactly, linear
 from fewbits.runtime.cpu.step import Cache, NativeStep, NoKernel
 from fewbits.runtime.cpu.switch import running
 from fewbits.runtime.decode import refuse_nan
+from fewbits.runtime.known import failed
 from fewbits.runtime.sampling import Sampling
 from fewbits.runtime.structure import ACTIVATIONS, Block, Structure, UnknownStructure, check_length, longest
 from fewbits.runtime.vocabulary import check_ids
@@ -38,7 +39,12 @@ class CpuDecoder:
         check_length(structure, model.config, length)
         fused.check(model, memory, ("cpu", running()), lambda: differs(model, structure))
         self.model, self.sampling = model, sampling
-        self.step = CpuStep(structure, model.config, length)
+        try:
+            self.step = CpuStep(structure, model.config, length)
+        except (UnknownStructure, MemoryError):
+            raise
+        except Exception as error:
+            raise failed("its step cannot be made", error) from error
 
     def tokens(self, ids: Int[Tensor, "batch n"], mask: Tensor | None, count: int) -> Iterator[Int[Tensor, "batch steps"]]:
         """One step at a time."""
