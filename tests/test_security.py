@@ -45,7 +45,7 @@ def test_a_folder_is_loaded_without_code_network_pickles_or_writes(report: Repor
 
 
 def test_no_network_for_the_original_that_a_folder_names(report: Report) -> None:
-    assert quiet(report, "eval of a folder whose original is on the hub") == "loaded"
+    assert "cannot load the original model" in quiet(report, "eval of a folder whose original is on the hub")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_no_code_of_a_folder_without_the_flag(report: Report, name: str, said: s
 
 
 def test_trust_in_a_folder_is_none_in_the_original_that_it_names(report: Report) -> None:
-    assert quiet(report, "code of an original, trusted") == "loaded"
+    assert "cannot load the original model" in quiet(report, "code of an original, trusted")
 
 
 def test_no_weights_from_elsewhere(report: Report) -> None:

@@ -100,7 +100,7 @@ def test_markdown() -> None:
     failed = Line(cells=("c",), kind="failed", reason="a | b")
     text = to_markdown(page("Text.", table(line("a|b", 1, 2), line("b", 2, 1, kind="peer"), failed), Code(text="one\ntwo")))
     lines = text.splitlines()
-    assert lines[0] == "# A &lt;study&gt; & more" and "- size: 4" in lines and "    two" in lines
+    assert lines[0] == "# A &lt;study> & more" and "- size: 4" in lines and "    two" in lines
     assert "| plan | size MiB | accuracy |" in lines and "| --- | ---: | ---: |" in lines
     assert "| a\\|b | **1.0** | **2.00 ± 0.30** |" in lines
     assert "| b (peer) | 2.0 | 1.00 ± 0.30 |" in lines

@@ -119,7 +119,6 @@ def test_other_tensors_than_the_plan_says(folder: Path, name: str, tensor: torch
         ({"tied_to": "hidden"}, "layer hidden: is tied to hidden, which stores no weight"),
         ({"tied_to": "embed"}, "layer hidden: is tied to embed, whose weight has another shape"),
         ({"scheme": "rtn:int9"}, "int has no 9 bits"),
-        ({"scheme": "hpq:int4"}, "hpq"),
         ({"scheme": "rtn:int4g99999999999999999999"}, "g99999999999999999999"),
         ({"params": -1}, "this decision is incomplete"),
         ({"params": True}, "this decision is incomplete"),

@@ -108,7 +108,8 @@ def _given(message: str) -> str:
         name, equals, value = argument.partition("=")
         if name == option[1]:
             value = value if equals else "".join(sys.argv[at + 1 : at + 2])
-            return "" if value in message else f", not '{printable(value, 60)}'"
+            said = re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w.-])", message)
+            return "" if said else f", not '{printable(value, 60)}'"
     return ""
 
 

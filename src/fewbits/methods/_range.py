@@ -45,7 +45,7 @@ def looks_coarse(format: Format, tensors: Mapping[str, Tensor]) -> bool:
 def _coarse_zeros(format: Format, tensors: Mapping[str, Tensor]) -> bool:
     if "zero_steps" not in tensors:
         return False
-    return bool((tensors["zero_steps"].view(torch.float32)[:, 0] > max(1, format.levels / 64)).any())
+    return bool((tensors["zero_steps"].view(torch.float32)[:, 0] > format.levels).any())
 
 
 def _far_off(scale: Float[Tensor, " n"]) -> bool:

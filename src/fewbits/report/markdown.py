@@ -12,6 +12,7 @@ from fewbits.report.text import spans
 _LONGEST = 20_000  # characters of one text
 _SPECIAL = re.compile(r"[\\*\[\]|]|~~|(?<!\w)_|_(?!\w)")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")  # a bare "<=" is no HTML
 _START = re.compile(r"(#{1,6}|[-+=]+|\d+[.)])(?=\s|$)")  # of a paragraph: a heading, a list, a rule
 
 
@@ -81,6 +82,6 @@ def _escaped(text: str) -> str:
         if code:
             pieces.append("`" + piece.replace("|", "\\|") + "`")
         else:
-            plain = _ENTITY.sub("&amp;", piece).replace("<", "&lt;").replace(">", "&gt;")
+            plain = _TAG.sub("&lt;", _ENTITY.sub("&amp;", piece))
             pieces.append(_SPECIAL.sub(lambda found: f"\\{found[0]}", plain))
     return "".join(pieces)

@@ -3,8 +3,8 @@
     MEASURE (<= | >=) [+ | -] NUMBER [UNIT]
 
 A signed percentage is relative to the original: `+2%` is 1.02 times its value. `pt` are percentage points from it. Without a
-sign, a percentage is a share of all cases for `accuracy` and `top1` (`90%` is 0.9), and a share of the original for `size` and
-`memory` (`size<=25%`); for every other measure it is refused, since `2%` may mean either. Bytes take B, kB, MB, GB (powers of
+sign, a percentage is a share of all cases for `accuracy` and `top1` (`90%` is 0.9), and a share of the original for `size`,
+`memory`, `latency` and `decode_speed` (`size<=25%`); for `ppl` and `loss` it is refused, since `2%` may mean either. Bytes take B, kB, MB, GB (powers of
 1000) and KiB, MiB, GiB (of 1024), times s, ms and us; `decode_speed` is in tokens a second. `≤` and `≥` are read as <= and >=.
 """
 
@@ -28,6 +28,7 @@ _IN_BYTES = ("size", "memory")
 _UNITS = dict.fromkeys(_IN_BYTES, ("B", "kB", "MB", "GB", "KiB", "MiB", "GiB")) | {"latency": ("s", "ms", "us")}
 _RELATIVE = ("size", "memory", "ppl", "loss", "accuracy", "decode_speed", "latency")
 SHARES = ("accuracy", "top1")
+_PARTS = (*_IN_BYTES, *SPEEDS)  # a percentage without a sign is a part of the original's
 _SIGNS = str.maketrans({"≤": "<=", "≥": ">=", "\N{MINUS SIGN}": "-", "\N{NO-BREAK SPACE}": " "})
 _BITS = ("Kb", "kb", "Mb", "Gb", "Kib", "Mib", "Gib")  # bits to some, bytes to others
 _GRAMMAR = re.compile(r"\s*([a-z_0-9]+)\s*(<=|>=|=<|=>|==|=|<|>)\s*([+-]?)([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-zA-Z%]*)\s*")
@@ -92,7 +93,7 @@ def parse_limit(text: str) -> Limit:
 def _value(text: str, name: str, sign: str, number: float, unit: str) -> tuple[float, Base]:
     if sign or unit == "pt":
         return _relative(text, name, sign, -number if sign == "-" else number, unit)
-    if unit == "%" and (name in SHARES or name in _IN_BYTES):
+    if unit == "%" and (name in SHARES or name in _PARTS):
         return number / 100, "absolute" if name in SHARES else "relative"
     if unit == "%":
         raise FewbitsError(f"limit '{text}': {_percent(name, number)}")
