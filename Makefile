@@ -30,18 +30,20 @@ studies: $(PEERS)/.peers
 	$(STUDY) phi3-w8a16 -o runs/phi3-w8a16 --model runs/phi3-small $(TEXT) --max-tokens 6000
 	$(STUDY) deit-cifar100 -o runs/deit-cifar100 --model $(MODELS)/vit-cifar10 $(IMAGES) --max-images 2000
 
+WORKERS = -n auto --dist worksteal  # a process for each core
+
 test: $(VENV)/.dev
-	$(BIN)/pytest -m "not slow and not peers and not gpu"
+	$(BIN)/pytest $(WORKERS) -m "not slow and not peers and not gpu"
 
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m "slow and not peers and not gpu"
+	$(BIN)/pytest $(WORKERS) -m "slow and not peers and not gpu"
 
 test-peers: $(PEERS)/.peers
 	$(PEERS)/bin/pytest -m peers
 
 # Both ends of the range that pyproject.toml allows: the newest release of everything but torch, and the oldest.
 ENDS = tests $(addprefix --ignore=tests/,methods search study report peers doctor inspect data)
-ENDS_PYTEST = -m "not slow and not peers and not gpu" -p no:cacheprovider
+ENDS_PYTEST = $(WORKERS) -m "not slow and not peers and not gpu" -p no:cacheprovider
 
 test-newest: .venv-newest/.end
 	.venv-newest/bin/fewbits eval demo --max-tokens 600
@@ -84,7 +86,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # torch is held at the release that has a CPU build here; each end has an environment of its own.
 TORCH := $(shell grep -E '^(torch|torchvision)==' constraints.txt)
-TEST_TOOLS = 'pytest>=8' 'pytest-timeout>=2.3' 'hypothesis>=6.100' 'beartype>=0.20'
+TEST_TOOLS = 'pytest>=8' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'beartype>=0.20'
 
 .venv-newest/.end: pyproject.toml
 	$(PYTHON) -m venv .venv-newest

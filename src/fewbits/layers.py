@@ -171,17 +171,19 @@ class QuantizedLinear(QuantizedLayer):
     def out_features(self) -> int:
         return self.shape[0]
 
-    def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
-        if (node := leaf_of(self, x)) is not None:
+    def forward(self, input: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:  # named as in nn.Linear
+        if (node := leaf_of(self, input)) is not None:
             return node
-        if self.scheme.format.activation_bits:
-            x = round_rows(x)
+        x = round_rows(input) if self.scheme.format.activation_bits else input
         answer = dispatch.linear(self, x) if isinstance(x, Tensor) else None
         return F.linear(x, self._weight_for(x), self.bias) if answer is None else answer
 
 
 class QuantizedConv1D(QuantizedLinear):
     """Replaces GPT-2's Conv1D: a linear layer whose weight is stored inputs first."""
+
+    def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().forward(x)
 
     @classmethod
     def matrix_of(cls, layer: nn.Module) -> Float[Tensor, "out in"]:
@@ -203,10 +205,10 @@ class QuantizedConv2d(QuantizedLayer):
     def empty_like(cls, layer: nn.Module, scheme: Scheme, device: torch.device | str | None = None) -> "QuantizedLayer":
         return cls(scheme, cast(nn.Conv2d, layer), device)
 
-    def forward(self, x: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b o h2 w2"]:
-        if (node := leaf_of(self, x)) is not None:
+    def forward(self, input: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b o h2 w2"]:
+        if (node := leaf_of(self, input)) is not None:
             return node
-        padding = self.padding
+        x, padding = input, self.padding
         if self.padding_mode != "zeros":
             x, padding = F.pad(x, self._pad_both_sides, mode=self.padding_mode), (0, 0)
         return torch.conv2d(x, self._weight_for(x), self.bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
@@ -234,16 +236,16 @@ class QuantizedEmbedding(QuantizedLayer):
     def embedding_dim(self) -> int:
         return self.shape[1]
 
-    def forward(self, ids: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
-        if (node := leaf_of(self, ids)) is not None:
+    def forward(self, input: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
+        if (node := leaf_of(self, input)) is not None:
             return node
-        flat = ids.reshape(-1)
+        flat = input.reshape(-1)
         rows = dispatch.rows(self, flat)
         if rows is None and (is_jit_traced() or is_transformed()):
             rows = F.embedding(flat, self.dequantize(self.like.dtype))
         if rows is None:
             rows = (dispatch.prepared(self) or self.quantized).dequantize_rows(flat, self.like.dtype)
-        return rows.to(self.like.dtype).view(*ids.shape, self.shape[1])
+        return rows.to(self.like.dtype).view(*input.shape, self.shape[1])
 
 
 def replacement_for(module: nn.Module) -> type[QuantizedLayer] | None:

@@ -207,3 +207,10 @@ def test_graphs_and_bad_inputs(tmp_path: Path) -> None:
     program = EXPORTED.replace("PATH", str(tmp_path / "program.pt2"))
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout == "refused\n", done.stderr[-3000:]
+
+
+def test_layers_are_called_by_keyword_as_those_they_replace() -> None:
+    x, image, ids = torch.randn(3, 64), torch.randn(1, 32, 8, 8), torch.arange(5)
+    for layer, given in ((nn.Linear(64, 8), x), (nn.Conv2d(32, 8, 3), image), (nn.Embedding(9, 64), ids)):
+        model = fewbits.quantize(nn.ModuleDict({"layer": layer}), {"layer": "uint4g32"})
+        assert torch.equal(model["layer"](input=given), model["layer"](given))

@@ -4,8 +4,9 @@
 
 A signed percentage is relative to the original: `+2%` is 1.02 times its value. `pt` are percentage points from it. Without a
 sign, a percentage is a share of all cases for `accuracy` and `top1` (`90%` is 0.9), and a share of the original for `size`,
-`memory`, `latency` and `decode_speed` (`size<=25%`); for `ppl` and `loss` it is refused, since `2%` may mean either. Bytes take B, kB, MB, GB (powers of
-1000) and KiB, MiB, GiB (of 1024), times s, ms and us; `decode_speed` is in tokens a second. `≤` and `≥` are read as <= and >=.
+`memory`, `latency` and `decode_speed` (`size<=25%`); for `ppl` and `loss` it is refused, since `2%` may mean either. Bytes take
+B, kB, MB, GB (powers of 1000) and KiB, MiB, GiB (of 1024), times s, ms and us; `decode_speed` is in tokens a second. `≤` and
+`≥` are read as <= and >=.
 """
 
 import re

@@ -69,7 +69,7 @@ def tuned_csv(tuned: Tuned) -> str:
     """A line for each plan that was looked at: bytes, predicted and measured loss, and what it measured if verified."""
     names = ["ppl" if name == "nll" else name for name in tuned.original.sums]
     heads = ["kind", "plan", "bytes", "bits", "predicted", "measured", "se", *(f"verified {name}" for name in names)]
-    rows: list[list[object]] = [heads]
+    rows: list[list[object]] = [[*heads]]
     for t in tuned.tried:
         values = ["" if t.evidence is None else t.evidence.value(name) for name in names]
         rows.append([t.kind, t.name, t.nbytes, tuned.space.bits(t.choice), t.predicted, t.measured, t.se, *values])

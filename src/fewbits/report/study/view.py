@@ -81,7 +81,9 @@ def views(results: StudyResults) -> list[View]:
 
 def _close(name: str, before: Measure, after: Measure) -> bool:
     if name == "ppl":
-        return abs(after.value / before.value - 1) <= CLOSE  # below it too: a chance gain of 5 % tells nothing of quality
+        return (
+            abs(after.value - before.value) <= CLOSE * before.value
+        )  # below it too: a chance gain of 5 % tells nothing of quality
     return after.value >= before.value - CLOSE
 
 
