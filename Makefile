@@ -43,7 +43,7 @@ test-peers: $(PEERS)/.peers
 
 # Both ends of the range that pyproject.toml allows: the newest release of everything but torch, and the oldest.
 ENDS = tests $(addprefix --ignore=tests/,methods search study report peers doctor inspect data)
-ENDS_PYTEST = $(WORKERS) -m "not slow and not peers and not gpu" -p no:cacheprovider
+ENDS_PYTEST = $(WORKERS) -m "not slow and not peers and not gpu" -p no:cacheprovider -W ignore::DeprecationWarning -W ignore::FutureWarning
 
 test-newest: .venv-newest/.end
 	.venv-newest/bin/fewbits eval demo --max-tokens 600
@@ -84,20 +84,20 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
-# torch is held at the release that has a CPU build here; each end has an environment of its own.
+# torch is held at the release that has a CPU build here; each end has an environment of its own, and the kernels that .dev has built.
 TORCH := $(shell grep -E '^(torch|torchvision)==' constraints.txt)
 TEST_TOOLS = 'pytest>=8' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'beartype>=0.20'
 
-.venv-newest/.end: pyproject.toml
+.venv-newest/.end: pyproject.toml $(VENV)/.dev
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/pip install -q $(TORCH)
-	.venv-newest/bin/pip install -q --upgrade --upgrade-strategy eager $(TORCH) -e '.[demo,vision]' $(TEST_TOOLS)
+	FEWBITS_KERNELS=0 .venv-newest/bin/pip install -q --upgrade --upgrade-strategy eager $(TORCH) -e '.[demo,vision]' $(TEST_TOOLS)
 	touch $@
 
-.venv-oldest/.end: pyproject.toml constraints-oldest.txt
+.venv-oldest/.end: pyproject.toml constraints-oldest.txt $(VENV)/.dev
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/pip install -q $(TORCH)
-	.venv-oldest/bin/pip install -q -c constraints-oldest.txt $(TORCH) -e '.[demo,vision]' $(TEST_TOOLS)
+	FEWBITS_KERNELS=0 .venv-oldest/bin/pip install -q -c constraints-oldest.txt $(TORCH) -e '.[demo,vision]' $(TEST_TOOLS)
 	touch $@
 
 # The other libraries have an environment of their own: some print to the terminal as soon as transformers finds them.
