@@ -87,7 +87,7 @@ def timm_elsewhere(folder: Path) -> Path:
 
     folder.mkdir()
     model = timm.create_model("test_vit", num_classes=5)
-    save_config_for_hf(model, str(folder / "config.json"))
+    save_config_for_hf(model, folder / "config.json")
     save_file(model.state_dict(), folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
     config.get("model_args", {}).pop("num_classes", None)

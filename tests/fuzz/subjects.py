@@ -112,7 +112,7 @@ def _timm(place: Path) -> list[Subject]:
     model = timm.create_model("test_vit", num_classes=5).eval()
     plain = place / "float-timm"
     plain.mkdir()
-    save_config_for_hf(model, str(plain / "config.json"))
+    save_config_for_hf(model, plain / "config.json")
     config = json.loads((plain / "config.json").read_text())
     config.get("model_args", {}).pop("num_classes", None)
     (plain / "config.json").write_text(json.dumps(config))

@@ -138,7 +138,8 @@ def _write_config(model: Any, manifest: Manifest, place: Path) -> None:
     elif manifest.library == "timm":
         from timm.models._hub import save_config_for_hf  # no public name yet has it
 
-        save_config_for_hf(model, str(place / CONFIG))
+        # as a Path: older releases call its `open`
+        save_config_for_hf(model, place / CONFIG)  # pyright: ignore[reportArgumentType]
         data = json.loads((place / CONFIG).read_text(encoding="utf-8"))
         data.get("model_args", {}).pop("num_classes", None)  # it is given above, and transformers' wrapper takes it once only
     else:
