@@ -9,7 +9,7 @@ import torch
 from fewbits.evaluate.compare import evaluate
 from fewbits.evaluate.row import Row
 from fewbits.evaluate.settings import Settings
-from fewbits.measure import peak_memory
+from fewbits.measure import arithmetic, peak_memory
 from fewbits.models.names import resolve
 
 MIB = 1 << 20
@@ -41,8 +41,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_kl_takes_both_models_as_stored_and_a_bounded_rest(folder: Path) -> None:
-    """497 MiB if both models are cast to float32; 349 as they are stored, of which the logits of two batches are 64."""
+def test_kl_takes_both_models_as_stored_and_a_bounded_rest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """497 MiB if both models are cast to float32; 349 as they are stored, of which the logits of two batches are 64.
+
+    Without the comparison with the kernels' answers: it keeps each quantized weight in pages of 2 MiB for a moment, and the
+    layers here are smaller, which hides the difference.
+    """
+    monkeypatch.setattr(arithmetic, "_compare", lambda *_: None)
     settings = Settings(measures=("size", "kl"), max_tokens=1100, protocol="windows:256")
     evaluate([str(folder)], [], Settings(measures=("size", "ppl"), max_tokens=300, protocol="windows:256"))  # imports
 
