@@ -13,19 +13,20 @@ from fewbits.measure import arithmetic, peak_memory
 from fewbits.models.names import resolve
 
 MIB = 1 << 20
+BOUND = 600  # MiB beside both models: imports, logits of two batches, one layer's weights in float32
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A random Llama of 100 MiB in bfloat16, which reads by the demo's tokenizer."""
+    """A random Llama of 350 MiB in bfloat16, which reads by the demo's tokenizer."""
     import shutil
 
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     config: Any = LlamaConfig(
-        hidden_size=512,
-        intermediate_size=2048,
+        hidden_size=1024,
+        intermediate_size=4096,
         num_hidden_layers=10,
         num_attention_heads=8,
         num_key_value_heads=8,
@@ -41,11 +42,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+@pytest.mark.slow
 def test_kl_takes_both_models_as_stored_and_a_bounded_rest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """497 MiB if both models are cast to float32; 349 as they are stored, of which the logits of two batches are 64.
+    """935 MiB, of which the two models are 474; 1,221 if both are cast to float32.
 
-    Without the comparison with the kernels' answers: it keeps each quantized weight in pages of 2 MiB for a moment, and the
-    layers here are smaller, which hides the difference.
+    Without the comparison with the kernels' answers, which keeps each quantized weight in pages of 2 MiB for a moment.
     """
     monkeypatch.setattr(arithmetic, "_compare", lambda *_: None)
     settings = Settings(measures=("size", "kl"), max_tokens=1100, protocol="windows:256")
@@ -56,5 +57,5 @@ def test_kl_takes_both_models_as_stored_and_a_bounded_rest(folder: Path, monkeyp
 
     rows, measure = peak_memory(work)
     stored = sum(row.measures["size"].value for row in rows)
-    assert stored > 120 * MIB and rows[1].measures["kl"].value > 0
-    assert measure.parts["growth"] < stored + 260 * MIB, measure.parts["growth"] / MIB
+    assert stored > 400 * MIB and rows[1].measures["kl"].value > 0
+    assert measure.parts["growth"] < stored + BOUND * MIB, measure.parts["growth"] / MIB
