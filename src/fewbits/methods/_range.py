@@ -23,6 +23,7 @@ from fewbits.formats import MOST_EXPONENT, Format
 
 FAINT = 2.0**-16  # f16 numbers below it have 9 bits or fewer
 COARSE = 4  # steps over the base of a /q8 block: its scales differ by a factor of 1000
+FAR = 1500.0  # between the largest and the smallest scale of a weight
 CLEAR = -12  # an exponent moves the smallest scale to 2**-12 or above
 MOST = 13  # and the largest to 2**13 at most: a search may make it larger
 REACH = 2.0 ** (-16 - MOST)  # smallest over largest scale that one exponent can serve
@@ -48,11 +49,19 @@ def _coarse_zeros(format: Format, tensors: Mapping[str, Tensor]) -> bool:
     return bool((tensors["zero_steps"].view(torch.float32)[:, 0] > format.levels).any())
 
 
+def _is_far_apart(scale: Float[Tensor, " n"]) -> bool:
+    """Whether these scales differ by more than FAR.
+
+    Groups of 4 ordinary weights have scales that differ by a factor of 100 to 300. The smallest of them come back from /q8 up to
+    a half too large: that is what /q8 costs, and such weights keep the bytes that were planned.
+    """
+    alive = scale[scale > 0]
+    return bool(alive.numel()) and alive.max().item() > FAR * alive.min().item()
+
+
 def _far_off(scale: Float[Tensor, " n"]) -> bool:
     """Whether /q8 gives one of these scales back more than a quarter too large, or a fifth too small."""
     alive = scale > 0
-    if not bool(alive.any()):
-        return False
     filled = scale.where(alive, scale[alive].min())
     ratio = (meta.read("scale", meta.store("scale", filled, "q8"), "q8") / filled)[alive]
     return bool(((ratio < 0.8) | (ratio > 1.25)).any())
@@ -63,7 +72,7 @@ def fitting(format: Format, scale: Float[Tensor, " n"], made: Mapping[str, Tenso
 
     Zeros do not count. `made`: what the format as it is stores.
     """
-    if format.meta == "q8" and (_far_off(scale) or _coarse_zeros(format, made)):
+    if format.meta == "q8" and _is_far_apart(scale) and (_far_off(scale) or _coarse_zeros(format, made)):
         return replace(format, meta="bf16")
     alive = scale[scale > 0]
     if format.meta != "f16" or not alive.numel():
