@@ -22,9 +22,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("&a {b: *a}", "no anchor that ends before it"),
         ("a: *nowhere", "no anchor"),
         ("a: &x 1\nb: &x 2", "twice"),
-        ("[" * 100_000, "levels deep"),
-        ("{a: " * 100_000, "levels deep"),
-        ("- " * 100_000, "levels deep"),
+        ("[" * 100_000, "deep|nesting depth"),
+        ("{a: " * 100_000, "deep|nesting depth"),
+        ("- " * 100_000, "deep|nesting depth"),
         ("a: !!python/object/apply:os.system [ls]", "tag"),
         ("a: !!binary aGk=", "tag"),
         ("a: !!set {a}", "tag"),
@@ -53,7 +53,12 @@ def test_what_is_refused(text: str, part: str) -> None:
     with pytest.raises(FewbitsError) as error:
         parse(text, "f.yaml")
     message = str(error.value)
-    assert message.startswith("f.yaml") and part in message and "\n" not in message and len(message) < 500, message
+    assert (
+        message.startswith("f.yaml")
+        and any(each in message for each in part.split("|"))
+        and "\n" not in message
+        and len(message) < 500
+    ), message
     assert time.monotonic() - start < 5
 
 

@@ -96,6 +96,7 @@ def solve(objective: Table, sides: Sequence[Side], *, gap: float = 1e-4) -> tupl
     n = sum(sizes)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     one_each = csr_array((np.ones(n), (owner, np.arange(n))), shape=(len(sizes), n))
+    one_each.indices, one_each.indptr = one_each.indices.astype(np.int32), one_each.indptr.astype(np.int32)  # for scipy < 1.15
     limits = [LinearConstraint(one_each, 1, 1)]  # type: ignore[arg-type]
     for side in sides:
         flat = np.concatenate([np.asarray(row, dtype=float) for row in side.cost])
