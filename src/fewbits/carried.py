@@ -1,4 +1,4 @@
-"""What a layer has beside its weights goes over to the quantized layer that replaces it: hooks and attributes."""
+"""Carry a layer's hooks and attributes over to the quantized layer that replaces it."""
 
 import weakref
 from typing import Any

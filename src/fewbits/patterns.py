@@ -31,7 +31,7 @@ _LEAVES = ("LITERAL", "NOT_LITERAL", "ANY", "IN", "RANGE", "CATEGORY")
 
 @lru_cache(maxsize=1 << 16)  # a tuned plan has a rule for each layer
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """A function that tells whether a name matches.
+    """A function that says whether a name matches.
 
     Raises:
         FewbitsError: The pattern is no regular expression, is too long, or cannot be matched in bounded time.

@@ -176,7 +176,7 @@ class _Builder:
 
     @property
     def key(self) -> str:
-        """The key under which the next value stands."""
+        """The key of the next value."""
         return "" if not self.open else self.open[-1].name if self.open[-1].mapping else self.open[-1].key
 
     def scalar(self, event: Any) -> Value:

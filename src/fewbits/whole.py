@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their place, synced to the disk, then renamed."""
+"""Files that are whole or absent: written under a temporary name, synced to the disk, then renamed."""
 
 import os
 import uuid

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 
 import fewbits
@@ -19,11 +18,6 @@ from tests.storage import tiny
 
 INDEX = "model.safetensors.index.json"
 Way = Callable[[Path], Any]
-
-
-@pytest.fixture(params=["fewbits", "transformers"])
-def way(request: pytest.FixtureRequest) -> Way:
-    return fewbits.load if request.param == "fewbits" else transformers.AutoModelForCausalLM.from_pretrained
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from torch import nn
 
 import fewbits
@@ -14,11 +13,6 @@ from fewbits import FewbitsError
 from fewbits.storage.load import load_folder
 from fewbits.storage.manifest import FORMAT_VERSION
 from tests.storage import tiny
-
-
-@pytest.fixture(params=["fewbits", "transformers"])
-def way(request: pytest.FixtureRequest) -> Any:
-    return fewbits.load if request.param == "fewbits" else transformers.AutoModelForCausalLM.from_pretrained
 
 
 @pytest.fixture

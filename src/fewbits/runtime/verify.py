@@ -65,7 +65,7 @@ def verdict(model: Any, own: Float[Tensor, "n v"], fused: Float[Tensor, "_ _"]) 
 
 
 def engine_differs(model: Any, structure: Structure, engine: Any) -> str | None:
-    """Why an engine on the GPU is not used: it reads the prompt and then each given token, beside the model's own forward."""
+    """Why an engine on the GPU is not used: its logits, of a prompt and then of each given token, differ from the model's own."""
     ids = probe(structure.vocabulary, longest(structure, model.config), model.device)
     n, count = prompt_length(ids), ids.shape[1]
     with torch.inference_mode():

@@ -23,7 +23,7 @@ def check_ids(ids: Int[Tensor, "batch n"], model: Any) -> None:
 
 
 def _rows(model: Any) -> int | None:
-    """Rows of the input embedding; None for a model that does not tell."""
+    """Rows of the input embedding; None if the model has no such method."""
     find = getattr(model, "get_input_embeddings", None)
     try:
         layer = find() if callable(find) else None

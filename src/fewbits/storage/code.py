@@ -17,7 +17,7 @@ def is_remote(model: nn.Module) -> bool:
 
 
 def write(model: Any, folder: Path) -> None:
-    """Copy the files that define a model and its configuration, and what they import from beside them."""
+    """Copy the files that define a model and its configuration, and what they import from the same folder."""
     if not is_remote(model):
         return
     from transformers.dynamic_module_utils import get_relative_import_files

@@ -1,4 +1,4 @@
-"""An output folder that is either whole or not there: written beside its place, and renamed when all of it is on the disk.
+"""An output folder that is either whole or absent: written under a temporary name in the same parent, synced, then renamed.
 
 Only a folder that fewbits saved, with no other files in it, is ever replaced. The new folder and the old one exchange their
 names in one step, so that a process killed at any moment leaves one of the two, whole, under the name.
@@ -158,7 +158,7 @@ def _check_replaced(old: Path, output: Output, undo: Callable[[], object]) -> No
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
-    """What tells a folder from another one of the same name; None if there is none."""
+    """What distinguishes a folder from another of the same name; None if there is none."""
     try:
         status = os.lstat(folder)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The folder in which one run prepares its output, beside the output's name: locked, so that its owner is known to be alive.
+"""The folder in which one run prepares its output, in the output's parent. It is locked, so its owner is known to be alive.
 
 `.NAME.partial/new` is the output while it is being written, and `.NAME.partial/old` what was moved out of its way where the
 file system cannot exchange two names. The lock is flock(2) on `.NAME.partial/lock`; it ends with the process, so a run that
@@ -56,7 +56,7 @@ def workspace(folder: Path) -> Iterator[Path]:
 
 
 def sibling(folder: Path, what: str) -> Path:
-    """A hidden name beside a folder, made of its name, or of a digest of it where that is too long."""
+    """A hidden name in a folder's parent, made of the folder's name, or of a digest of it if that is too long."""
     name = folder.name
     if len(os.fsencode(name)) > _LONGEST:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
